@@ -1,0 +1,28 @@
+//! One thing to be measured.
+
+/// A piece of work that can be done any number of times in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// How the command line calls it.
+    pub name: &'static str,
+    /// How the table calls it.
+    pub what: &'static str,
+    /// Does it so many times. For a loop a time is a level, and it is as deep as it is long.
+    pub run: fn(u64),
+    /// How many times make a slice: some milliseconds, or the whole depth of a loop.
+    pub slice: u64,
+    /// The two sizes at which instructions are counted.
+    pub sizes: (u64, u64),
+}
+
+impl Work {
+    /// Work of about a hundred nanoseconds, to be repeated.
+    pub const fn repeated(name: &'static str, what: &'static str, run: fn(u64)) -> Self {
+        Self { name, what, run, slice: 50_000, sizes: (2_000, 12_000) }
+    }
+
+    /// A loop a million levels deep.
+    pub const fn million(name: &'static str, what: &'static str, run: fn(u64)) -> Self {
+        Self { name, what, run, slice: 1_000_000, sizes: (20_000, 120_000) }
+    }
+}
