@@ -1,1 +1,6 @@
 //! thence.
+#![deny(unsafe_code)]
+
+pub mod driver;
+mod jobs;
+mod timers;

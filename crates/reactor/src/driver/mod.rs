@@ -1,0 +1,194 @@
+//! The one seam to the operating system.
+//!
+//! A driver is given operations and gives completions back. It speaks of completions, not of
+//! readiness, because a completion can be made from readiness ([`ready`] does) and never the other
+//! way round. What follows from that, and every driver keeps:
+//!
+//! * An operation owns what it uses, its descriptor and its buffer, until its last completion.
+//!   Dropping or cancelling whatever waits for it changes nothing about that (liburing#733).
+//! * Every operation completes exactly once, also a cancelled one; [`Driver::cancel`] cannot fail,
+//!   and the operation may still end with its own result when that was there first.
+//! * A result that carries a resource is always taken up: an accepted socket whose operation was
+//!   cancelled meanwhile is delivered all the same.
+//! * A receive names no buffer. The driver takes one of its own when data is there, so a million
+//!   idle connections hold none.
+//! * Nothing blocks but [`Driver::turn`], and what it delivers at once is bounded.
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    os::fd::BorrowedFd,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+pub use self::{
+    arena::{Arena, Key},
+    socket::Socket,
+};
+use crate::jobs::Jobs;
+
+mod arena;
+pub mod manual;
+pub mod ready;
+mod socket;
+
+/// What a reactor asks of the operating system.
+pub trait Driver: 'static {
+    /// A word for the log: `ready`, `manual`.
+    fn name(&self) -> &'static str;
+
+    /// Starts `op`. Its end arrives in a later [`turn`](Driver::turn), also when it could have
+    /// ended here: the order of things must not depend on the driver.
+    fn submit(&mut self, op: Op) -> Key;
+
+    /// Asks an operation to end. It completes in a later turn, with [`cancelled`] unless its own
+    /// result was there first. A key that names nothing any more is ignored.
+    fn cancel(&mut self, key: Key);
+
+    /// Takes up what has ended, at most [`COMPLETIONS_PER_TURN`], and appends it to `completions`.
+    /// With nothing to report it waits, at most `wait`, for ever on `None`.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system refuses to wait, which ends the reactor; never for one operation.
+    fn turn(&mut self, wait: Option<Duration>, completions: &mut Vec<Completion>)
+    -> io::Result<()>;
+
+    /// Whether a turn has something to do without waiting.
+    fn has_work(&self) -> bool;
+
+    /// The time, which never goes back.
+    fn now(&self) -> Instant;
+
+    /// Ends the wait of a turn, from any thread, or the next wait when none is on.
+    fn waker(&self) -> Arc<dyn Fn() + Send + Sync>;
+
+    /// Starts to listen on `addr`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `bind` and `listen`: the port is in use, the address is not of this machine.
+    fn listen(&mut self, addr: SocketAddr) -> io::Result<Socket>;
+
+    /// A socket that receives one byte each time `signal` arrives at the process.
+    ///
+    /// # Errors
+    ///
+    /// When the signal cannot be caught.
+    fn watch_signal(&mut self, signal: i32) -> io::Result<Socket>;
+
+    /// The descriptor that becomes readable when a turn would have something to do, for another
+    /// loop to wait on. `None` where there is no such thing.
+    fn as_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Offers the reactor's queue of jobs to the driver. One that runs them itself (when a test
+    /// says so) returns true, and the reactor starts no threads.
+    fn adopt_jobs(&mut self, jobs: &Jobs) -> bool {
+        let _ = jobs;
+        false
+    }
+}
+
+/// An operation, with everything it uses until its end.
+#[non_exhaustive]
+pub enum Op {
+    /// Accepts one connection. Ends in [`Done::Accepted`].
+    Accept {
+        /// A listening socket.
+        listener: Socket,
+        /// Whether to wait for a connection; otherwise only one that is there already is taken,
+        /// and without one the operation ends with [`io::ErrorKind::WouldBlock`].
+        wait: bool,
+    },
+    /// Connects to an address. Ends in [`Done::Connected`].
+    Connect {
+        /// Where to.
+        addr: SocketAddr,
+    },
+    /// Receives what is there, at least one byte, or the end of the stream. Ends in
+    /// [`Done::Received`].
+    Recv {
+        /// A connected socket.
+        socket: Socket,
+        /// The most to take.
+        max: usize,
+    },
+    /// Sends all of the buffers, in order. Ends in [`Done::Sent`], with less than all only when it
+    /// was cancelled half-way.
+    Send {
+        /// A connected socket.
+        socket: Socket,
+        /// What to send.
+        buffers: Vec<Bytes>,
+    },
+}
+
+impl fmt::Debug for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Accept { listener, wait } => {
+                f.debug_struct("Accept").field("on", listener).field("wait", wait).finish()
+            }
+            Op::Connect { addr } => f.debug_struct("Connect").field("to", addr).finish(),
+            Op::Recv { socket, max } => {
+                f.debug_struct("Recv").field("from", socket).field("max", max).finish()
+            }
+            Op::Send { socket, buffers } => f
+                .debug_struct("Send")
+                .field("to", socket)
+                .field("bytes", &buffers.iter().map(Bytes::len).sum::<usize>())
+                .finish(),
+        }
+    }
+}
+
+/// How an operation ended.
+#[derive(Debug)]
+pub struct Completion {
+    /// What [`Driver::submit`] returned for it.
+    pub key: Key,
+    /// Its result.
+    pub result: io::Result<Done>,
+}
+
+/// What an operation brought.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Done {
+    /// A connection somebody made to us.
+    Accepted(Socket, SocketAddr),
+    /// The connection we made.
+    Connected(Socket),
+    /// What came; empty at the end of the stream.
+    Received(Bytes),
+    /// How many bytes were sent.
+    Sent(usize),
+}
+
+/// The result of an operation that was asked to end and had none of its own.
+pub fn cancelled() -> io::Error {
+    io::Error::from_raw_os_error(ECANCELED)
+}
+
+/// Whether `error` is [`cancelled`].
+pub fn is_cancelled(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ECANCELED)
+}
+
+/// The most completions one turn delivers, so that timers and other threads have their turn.
+pub const COMPLETIONS_PER_TURN: usize = 256;
+
+/// The most connections one turn accepts: each one starts work, and a flood of them must not keep
+/// those already here waiting.
+pub const ACCEPTS_PER_TURN: usize = 64;
+
+/// The most one receive takes.
+pub const RECV_MAX: usize = 64 * 1024;
+
+#[cfg(target_os = "linux")]
+const ECANCELED: i32 = 125;
+#[cfg(not(target_os = "linux"))]
+const ECANCELED: i32 = 89;
