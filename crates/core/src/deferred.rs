@@ -1,0 +1,407 @@
+//! The receiving end of something that finishes later.
+
+use std::fmt;
+use std::panic::Location;
+
+use crate::fault::{CannotFail, Fault, Step};
+use crate::node::{self, CancelRef, Handle, Next, Node, Passing, Site, Slot, Source, Work, cx};
+use crate::outcome::{Never, Outcome, Stop};
+use crate::{Failure, Trigger};
+
+/// The receiving end of something that finishes later.
+///
+/// It ends exactly once, in a value, an error or an explicit [`Stop`]. What you attach consumes
+/// it and gives a new one. Dropping it only stops waiting: the work goes on, and an error that
+/// then nobody handles goes to the failure hook.
+///
+/// ```
+/// use thence_core::Deferred;
+///
+/// let (trigger, d) = Deferred::<i32>::new();
+/// let shown = d.map(|n| n * 2).map(|n| n * 3).map(|n| format!("All done! Value is {n}"));
+/// trigger.fire(1); // outside any callback: everything it sets off has run when it returns
+/// shown.inspect(|text| assert_eq!(text, "All done! Value is 6")).report();
+/// ```
+#[must_use = "dropping a Deferred stops waiting for it: attach a step, `.await` it, or end it with \
+              `.done(..)` or `.report()`"]
+pub struct Deferred<T: 'static, E: Fault = Failure>(Inner<T, E>);
+
+/// Either a node, or an outcome that never needed one.
+pub(crate) enum Inner<T: 'static, E: Fault> {
+    Ready(Ready<T, E>),
+    Node(Handle<T, E>),
+}
+
+/// An outcome that is there already.
+pub(crate) struct Ready<T: 'static, E: Fault> {
+    /// `None` once it was taken.
+    slot: Option<Slot<T, E>>,
+    site: Site,
+}
+
+impl<T: 'static, E: Fault> Ready<T, E> {
+    #[inline]
+    pub(crate) fn into_slot(mut self) -> Slot<T, E> {
+        self.slot.take().expect("a ready outcome is taken once, by value")
+    }
+}
+
+impl<T: 'static, E: Fault> Drop for Ready<T, E> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take()
+            && (std::mem::needs_drop::<T>() || !slot.outcome.is_ok())
+        {
+            node::discard(slot, self.site);
+        }
+    }
+}
+
+impl<T: 'static> Deferred<T, Failure> {
+    /// A trigger, and the Deferred that it fires.
+    ///
+    /// The error is a [`Failure`]; see [`Deferred::infallible`] and [`Deferred::with_error`] for
+    /// others.
+    #[doc(alias = "oneshot")]
+    #[track_caller]
+    #[expect(clippy::new_ret_no_self, reason = "the contract's name; it makes both ends")]
+    pub fn new() -> (Trigger<T>, Self) {
+        Self::with_error()
+    }
+}
+
+impl<T: 'static> Deferred<T, Never> {
+    /// A trigger that cannot fail, and its Deferred, whose `.await` gives plain `T`.
+    #[track_caller]
+    pub fn infallible() -> (Trigger<T, Never>, Self) {
+        Self::with_error()
+    }
+}
+
+impl<T: 'static, E: Fault> Deferred<T, E> {
+    /// A trigger and its Deferred, with any error type.
+    #[track_caller]
+    #[inline]
+    pub fn with_error() -> (Trigger<T, E>, Self) {
+        let (source, handle) = Source::new(Location::caller());
+        (Trigger::new(source), Self(Inner::Node(handle)))
+    }
+
+    /// One that has ended with a value.
+    #[doc(alias = "succeed")]
+    #[doc(alias = "ready")]
+    #[track_caller]
+    #[inline]
+    pub fn ok(value: T) -> Self {
+        Self::ready(Slot::new(Outcome::Ok(value)), Location::caller())
+    }
+
+    /// One that has ended with an error.
+    #[doc(alias = "fail")]
+    #[track_caller]
+    pub fn err(error: E) -> Self {
+        Self::ended(Outcome::Err(error))
+    }
+
+    /// One that has ended with this outcome.
+    #[track_caller]
+    pub fn ended(outcome: Outcome<T, E>) -> Self {
+        let site = Location::caller();
+        let mut slot = Slot::new(outcome);
+        slot.passed(Step { site, label: None });
+        Self::ready(slot, site)
+    }
+
+    /// Runs `f` and gives what it gives; a panic becomes a Stop.
+    #[doc(alias = "maybeDeferred")]
+    #[doc(alias = "execute")]
+    #[track_caller]
+    pub fn attempt<D>(f: impl FnOnce() -> D + 'static) -> Self
+    where
+        D: IntoDeferred<Value = T, Error = E>,
+    {
+        Deferred::<(), E>::ok(()).step(crate::steps::AndThen(move |()| f()), Location::caller())
+    }
+
+    /// Turns a callback into a Deferred: `f` gets the trigger, to fire when it is done.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// fn exec(on_finished: impl FnOnce(i32)) {
+    ///     on_finished(5);
+    /// }
+    /// let d: Deferred<i32> = Deferred::from_callback(|trigger| exec(|n| trigger.fire(n)));
+    /// d.inspect(|n| assert_eq!(*n, 5)).report();
+    /// ```
+    #[track_caller]
+    pub fn from_callback(f: impl FnOnce(Trigger<T, E>)) -> Self {
+        let (trigger, deferred) = Self::with_error();
+        f(trigger);
+        deferred
+    }
+
+    /// Runs a future to its end on this thread, as [`flow`](crate::flow()) does, with any error.
+    #[track_caller]
+    pub fn from_future(future: impl Future<Output = Result<T, E>> + 'static) -> Self {
+        Self::from_future_at(future, Location::caller())
+    }
+
+    pub(crate) fn from_future_at(
+        future: impl Future<Output = Result<T, E>> + 'static,
+        site: Site,
+    ) -> Self {
+        Self(Inner::Node(node::spawn(future, site)))
+    }
+
+    /// Whether it has ended, so that a step attached now has its input.
+    pub fn is_ready(&self) -> bool {
+        match &self.0 {
+            Inner::Ready(_) => true,
+            Inner::Node(handle) => handle.node().is_done(),
+        }
+    }
+
+    /// Asks whatever is pending now to end. It still ends exactly once: with a value or an error
+    /// of its own if it was too late, else with `Stop(Cancelled)`.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Outcome};
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// d.cancel();
+    /// assert!(trigger.is_cancelled());
+    /// d.settled().done(|outcome| assert!(outcome.is_cancelled()));
+    /// ```
+    pub fn cancel(&self) {
+        if let Inner::Node(handle) = &self.0 {
+            handle.request();
+        }
+    }
+
+    /// Something that can ask for the end later, when the Deferred has gone elsewhere. It keeps
+    /// memory alive, never a value.
+    pub fn canceller(&self) -> Canceller {
+        Canceller(match &self.0 {
+            Inner::Ready(_) => None,
+            Inner::Node(handle) => Some(handle.canceller()),
+        })
+    }
+
+    /// Gives the step before it a label for trails.
+    pub fn named(self, label: &'static str) -> Self {
+        match self.0 {
+            Inner::Node(handle) => {
+                handle.node().set_label(label);
+                Self(Inner::Node(handle))
+            }
+            Inner::Ready(ready) => {
+                let site = ready.site;
+                let mut slot = ready.into_slot();
+                slot.passed(Step { site, label: Some(label) });
+                Self::ready(slot, site)
+            }
+        }
+    }
+
+    /// Ends a chain that cannot fail.
+    ///
+    /// ```compile_fail,E0277
+    /// # use thence_core::Deferred;
+    /// let d: Deferred<i32> = Deferred::ok(1);
+    /// d.done(|n| println!("{n}")); // can still fail with `Failure`
+    /// ```
+    #[track_caller]
+    pub fn done<M>(self, f: impl FnOnce(T) + 'static)
+    where
+        E: CannotFail,
+        Self: End<M>,
+    {
+        drop(self.step(crate::steps::Map(f), Location::caller()));
+    }
+
+    /// Ends a chain: a value is dropped, and what is unhandled goes to the failure hook with this
+    /// site as its last.
+    #[doc(alias = "detach")]
+    #[doc(alias = "forget")]
+    #[track_caller]
+    pub fn report<M>(self)
+    where
+        Self: End<M>,
+    {
+        drop(self.step(crate::steps::Report, Location::caller()));
+    }
+
+    pub(crate) fn ready(slot: Slot<T, E>, site: Site) -> Self {
+        Self(Inner::Ready(Ready { slot: Some(slot), site }))
+    }
+
+    pub(crate) fn of_next(next: Next<T, E>, site: Site) -> Self {
+        match next {
+            Next::Done(mut slot) => {
+                slot.passed(Step { site, label: None });
+                Self::ready(slot, site)
+            }
+            Next::Wait(deferred) => deferred,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn into_inner(self) -> Inner<T, E> {
+        self.0
+    }
+
+    pub(crate) fn node(&self) -> Option<Node> {
+        match &self.0 {
+            Inner::Ready(_) => None,
+            Inner::Node(handle) => Some(handle.node()),
+        }
+    }
+
+    /// Takes the outcome of one that has ended.
+    #[inline]
+    pub(crate) fn take_done(self) -> Slot<T, E> {
+        match self.0 {
+            Inner::Ready(ready) => ready.into_slot(),
+            Inner::Node(handle) => handle.take_done(),
+        }
+    }
+
+    /// Attaches a step.
+    #[inline]
+    pub(crate) fn step<W: Work<T, E>>(self, work: W, site: Site) -> Deferred<W::Value, W::Error> {
+        let slot = match self.0 {
+            Inner::Node(handle) if !handle.node().is_done() => {
+                return Deferred(Inner::Node(handle.attach(cx(), work, site)));
+            }
+            Inner::Node(handle) => handle.take_done(),
+            Inner::Ready(ready) => ready.into_slot(),
+        };
+        step_on_ready(slot, work, site)
+    }
+}
+
+/// A step on an outcome that is there: at once outside any callback, and otherwise in its turn.
+#[inline]
+fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
+    slot: Slot<T, E>,
+    mut work: W,
+    site: Site,
+) -> Deferred<W::Value, W::Error> {
+    let step = Step { site, label: None };
+    let cx = cx();
+    if W::LANES & slot.outcome.lane() == 0 {
+        let mut slot = work.pass(slot, Passing::READY);
+        slot.passed(step);
+        if std::mem::needs_drop::<W>() {
+            cx.enter(|| node::run_guarded(|| drop(work)));
+        }
+        return Deferred::ready(slot, site);
+    }
+    if !cx.is_free() {
+        let handle = Handle::queue(cx, slot, work, site);
+        cx.settle();
+        return Deferred(Inner::Node(handle));
+    }
+    match cx.run_now(site, || work.call(slot)) {
+        Ok(Next::Done(mut slot)) => {
+            slot.passed(step);
+            Deferred::ready(slot, site)
+        }
+        Ok(Next::Wait(inner)) => inner,
+        Err(panic) => Deferred::ready(Slot::new(Outcome::Stop(Stop::Panicked(panic))), site),
+    }
+}
+
+impl<T: 'static, E: Fault> fmt::Debug for Deferred<T, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferred").field("ready", &self.is_ready()).finish_non_exhaustive()
+    }
+}
+
+impl<T: 'static, E: Fault> From<Result<T, E>> for Deferred<T, E> {
+    #[track_caller]
+    fn from(result: Result<T, E>) -> Self {
+        Self::ended(result.into())
+    }
+}
+
+/// Can ask a Deferred to end, from anywhere on its thread. Outlives it.
+#[derive(Clone)]
+pub struct Canceller(Option<CancelRef>);
+
+impl Canceller {
+    /// Asks; does nothing once it has ended.
+    pub fn cancel(&self) {
+        if let Some(node) = &self.0 {
+            node.request();
+        }
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Canceller").finish_non_exhaustive()
+    }
+}
+
+/// What the closures of `and_then`, `or_else`, `then` and `branch` may return: a `Result` or a
+/// [`Deferred`], and nothing else.
+#[diagnostic::on_unimplemented(
+    message = "a step that goes on asynchronously returns a `Result` or a `Deferred`, not `{Self}`",
+    note = "for a plain value use `map` (or `recover`), or wrap it in `Ok(..)`"
+)]
+pub trait IntoDeferred: sealed::IntoNext<Self::Value, Self::Error> {
+    /// The value it ends with.
+    type Value: 'static;
+    /// The error it can end with.
+    type Error: Fault;
+}
+
+pub(crate) mod sealed {
+    use super::{Deferred, Fault, Inner, Next, Outcome, Slot};
+
+    pub trait IntoNext<T: 'static, E: Fault> {
+        /// Without a detour through a handle where the outcome is there.
+        fn into_next(self) -> Next<T, E>;
+    }
+
+    impl<T: 'static, E: Fault> IntoNext<T, E> for Result<T, E> {
+        #[inline]
+        fn into_next(self) -> Next<T, E> {
+            Next::Done(Slot::new(Outcome::from(self)))
+        }
+    }
+
+    impl<T: 'static, E: Fault> IntoNext<T, E> for Deferred<T, E> {
+        #[inline]
+        fn into_next(self) -> Next<T, E> {
+            match self.0 {
+                Inner::Ready(ready) => Next::Done(ready.into_slot()),
+                Inner::Node(handle) => Next::Wait(Deferred(Inner::Node(handle))),
+            }
+        }
+    }
+}
+
+impl<T: 'static, E: Fault> IntoDeferred for Result<T, E> {
+    type Value = T;
+    type Error = E;
+}
+
+impl<T: 'static, E: Fault> IntoDeferred for Deferred<T, E> {
+    type Value = T;
+    type Error = E;
+}
+
+/// What `done` and `report` may end: every Deferred but a nested one, whose inner failure would
+/// go unseen. The compiler names [`CallFlattenFirst`] when it refuses a nest.
+pub trait End<M> {}
+
+impl<T: 'static, E: Fault> End<()> for Deferred<T, E> {}
+
+/// Makes `End` ambiguous, and so unusable, for a Deferred in a Deferred: call `flatten()` first.
+#[derive(Debug)]
+pub enum CallFlattenFirst {}
+
+impl<T: 'static, E: Fault, F: Fault> End<CallFlattenFirst> for Deferred<Deferred<T, E>, F> {}

@@ -1,0 +1,375 @@
+//! Events: values of any type, and the handlers that run when one is emitted.
+
+use std::any::{Any, TypeId, type_name};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::rc::{Rc, Weak};
+
+use crate::node::Site;
+use crate::outcome::{Never, Outcome};
+use crate::report::{Report, raise};
+use crate::{Deferred, Failure, all_settled};
+
+/// A set of handlers, by event type.
+///
+/// The free functions of this crate use the thread's own. Handlers of one type run in the order
+/// in which they were added; each is a callback of its own (the firing rule). One handler's
+/// failure or panic is reported, with the event's type, and keeps no other from running.
+///
+/// ```
+/// use std::{cell::Cell, rc::Rc};
+/// use thence_core::Emitter;
+///
+/// struct Beep { times: u32 }
+///
+/// let heard = Rc::new(Cell::new(0));
+/// let count = heard.clone();
+/// let emitter = Emitter::new();
+/// emitter.on(move |beep: &Beep| count.set(count.get() + beep.times));
+/// emitter.emit(Beep { times: 2 });
+/// assert_eq!(heard.get(), 2);
+/// ```
+#[derive(Clone, Default)]
+pub struct Emitter(Rc<Sets>);
+
+#[derive(Default)]
+struct Sets {
+    /// Each a `Set<E>` of its own `E`.
+    by_type: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+}
+
+/// The handlers of one event type.
+struct Set<E> {
+    handlers: RefCell<Vec<Rc<Handler<E>>>>,
+    /// At how many handlers the next warning is due.
+    warn_at: Cell<usize>,
+}
+
+struct Handler<E> {
+    id: u64,
+    site: Site,
+    live: Cell<bool>,
+    run: Run<E>,
+}
+
+enum Run<E> {
+    Each(Box<dyn Fn(&E) -> Deferred<(), Failure>>),
+    Once(RefCell<Option<Box<dyn FnOnce(&E) -> Deferred<(), Failure>>>>),
+}
+
+impl Emitter {
+    /// A set without handlers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Has `handler` run for every event of its type from now on.
+    ///
+    /// It may return `()`, a `Result<(), Failure>`, or a `Deferred`.
+    #[track_caller]
+    pub fn on<E: 'static, R: Reaction>(&self, handler: impl Fn(&E) -> R + 'static) -> Subscription {
+        self.add(
+            Location::caller(),
+            Run::Each(Box::new(move |event| handler(event).into_reaction())),
+        )
+    }
+
+    /// Has `handler` run for the next event of its type.
+    #[track_caller]
+    pub fn once<E: 'static, R: Reaction>(
+        &self,
+        handler: impl FnOnce(&E) -> R + 'static,
+    ) -> Subscription {
+        let run: Box<dyn FnOnce(&E) -> _> = Box::new(move |event| handler(event).into_reaction());
+        self.add(Location::caller(), Run::Once(RefCell::new(Some(run))))
+    }
+
+    /// The next event of its type.
+    #[track_caller]
+    pub fn next<E: Clone + 'static>(&self) -> Deferred<E> {
+        let (trigger, d) = Deferred::new();
+        let run: Box<dyn FnOnce(&E) -> _> = Box::new(move |event: &E| {
+            trigger.fire(event.clone());
+            Deferred::ok(())
+        });
+        let handler = self.add(Location::caller(), Run::Once(RefCell::new(Some(run))));
+        // When it is cancelled or left, the handler that holds its trigger goes too.
+        d.finally(move || handler.cancel())
+    }
+
+    /// Emits an event: its handlers run by the firing rule.
+    pub fn emit<E: 'static>(&self, event: E) {
+        for reaction in self.react(event) {
+            drop(reaction);
+        }
+    }
+
+    /// Emits an event and tells when all its handlers have ended.
+    #[track_caller]
+    pub fn deliver<E: 'static>(&self, event: E) -> Deferred<Delivered, Never> {
+        let reactions = self.react(event);
+        all_settled(reactions).map(|outcomes| Delivered {
+            handlers: outcomes.len(),
+            failed: outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Ok(true))).count(),
+        })
+    }
+
+    fn react<E: 'static>(&self, event: E) -> Vec<Deferred<bool, Never>> {
+        let Some(set) = self.set::<E>() else { return Vec::new() };
+        let handlers: Vec<_> = set.handlers.borrow().clone();
+        let event = Rc::new(event);
+        // All stand in the queue before the first of them runs.
+        crate::node::cx().enter(|| {
+            handlers
+                .into_iter()
+                .map(|handler| {
+                    let (set, event) = (Rc::downgrade(&set), event.clone());
+                    let site = handler.site;
+                    Deferred::<(), Failure>::ok(())
+                        .step(crate::steps::AndThen(move |()| handler.handle(&set, &event)), site)
+                        .step(crate::steps::Arrive::new(told::<E>(site)), site)
+                })
+                .collect()
+        })
+    }
+
+    fn add<E: 'static>(&self, site: Site, run: Run<E>) -> Subscription {
+        let id = NEXT_ID.get();
+        NEXT_ID.set(id + 1);
+        let set = {
+            let mut by_type = self.0.by_type.borrow_mut();
+            let set = by_type.entry(TypeId::of::<E>()).or_insert_with(|| Rc::new(Set::<E>::new()));
+            set.clone().downcast::<Set<E>>().expect("a set is kept under the type of its events")
+        };
+        let live = Cell::new(true);
+        set.handlers.borrow_mut().push(Rc::new(Handler { id, site, live, run }));
+        set.warn_when_many();
+        let set = Rc::downgrade(&set);
+        Subscription { remove: Rc::new(Removal { set, id, of: PhantomData::<fn(E)> }) }
+    }
+
+    fn set<E: 'static>(&self) -> Option<Rc<Set<E>>> {
+        self.0.by_type.borrow().get(&TypeId::of::<E>())?.clone().downcast().ok()
+    }
+}
+
+impl fmt::Debug for Emitter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emitter").field("types", &self.0.by_type.borrow().len()).finish()
+    }
+}
+
+impl<E: 'static> Set<E> {
+    fn new() -> Self {
+        Self { handlers: RefCell::default(), warn_at: Cell::new(MANY) }
+    }
+
+    fn remove(&self, id: u64) {
+        let mut handlers = self.handlers.borrow_mut();
+        let Some(at) = handlers.iter().position(|handler| handler.id == id) else { return };
+        let removed = handlers.remove(at);
+        drop(handlers);
+        removed.live.set(false);
+    }
+
+    /// A handler that is added at every request and never removed is a leak; say where.
+    fn warn_when_many(&self) {
+        let handlers = self.handlers.borrow();
+        if handlers.len() < self.warn_at.get() {
+            return;
+        }
+        self.warn_at.set(handlers.len() * 2);
+        let mut sites: Vec<(Site, usize)> = Vec::new();
+        for handler in handlers.iter() {
+            match sites.iter_mut().find(|(site, _)| *site == handler.site) {
+                Some((_, times)) => *times += 1,
+                None => sites.push((handler.site, 1)),
+            }
+        }
+        sites.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
+        let shown: Vec<String> =
+            sites.iter().take(4).map(|(site, times)| format!("{site} x{times}")).collect();
+        tracing::warn!(
+            "{} handlers of {} have piled up, added at {}",
+            handlers.len(),
+            type_name::<E>(),
+            shown.join(", "),
+        );
+    }
+}
+
+impl<E: 'static> Handler<E> {
+    fn handle(&self, set: &Weak<Set<E>>, event: &E) -> Deferred<(), Failure> {
+        if !self.live.get() {
+            return Deferred::ok(());
+        }
+        match &self.run {
+            Run::Each(run) => run(event),
+            Run::Once(run) => {
+                let Some(run) = run.borrow_mut().take() else { return Deferred::ok(()) };
+                if let Some(set) = set.upgrade() {
+                    set.remove(self.id);
+                }
+                run(event)
+            }
+        }
+    }
+}
+
+/// Reports a reaction's failure with its event; says whether it went well.
+fn told<E>(
+    site: Site,
+) -> impl FnOnce(crate::node::Slot<(), Failure>, crate::node::Passing) -> crate::node::Slot<bool, Never>
+{
+    move |mut slot, _| {
+        slot.passed(crate::Step { site, label: None });
+        let report = match &slot.outcome {
+            Outcome::Ok(()) => None,
+            Outcome::Err(failure) => Some(Report::failed(failure, &slot.trail)),
+            Outcome::Stop(stop) => Report::stopped(stop, site),
+        };
+        if let Some(report) = report {
+            raise(&report.caused_by(type_name::<E>()));
+        }
+        crate::node::Slot::new(Outcome::Ok(slot.outcome.is_ok()))
+    }
+}
+
+/// A handler that was added. Dropping it keeps the handler.
+#[derive(Clone)]
+pub struct Subscription {
+    remove: Rc<dyn Remove>,
+}
+
+impl Subscription {
+    /// Removes the handler; an event that is queued already does not reach it any more.
+    pub fn cancel(&self) {
+        self.remove.remove();
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
+}
+
+trait Remove {
+    fn remove(&self);
+}
+
+struct Removal<E> {
+    set: Weak<Set<E>>,
+    id: u64,
+    of: PhantomData<fn(E)>,
+}
+
+impl<E: 'static> Remove for Removal<E> {
+    fn remove(&self) {
+        if let Some(set) = self.set.upgrade() {
+            set.remove(self.id);
+        }
+    }
+}
+
+/// What [`deliver`] tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Delivered {
+    /// How many handlers the event had.
+    pub handlers: usize,
+    /// How many of them failed or were stopped; each has been reported.
+    pub failed: usize,
+}
+
+/// What a handler may return: `()`, `Result<(), Failure>`, or a `Deferred` of nothing.
+#[diagnostic::on_unimplemented(
+    message = "an event handler returns `()`, `Result<(), Failure>` or a `Deferred<(), _>`, not `{Self}`"
+)]
+pub trait Reaction: sealed::Sealed {
+    #[doc(hidden)]
+    fn into_reaction(self) -> Deferred<(), Failure>;
+}
+
+mod sealed {
+    use crate::{Deferred, Failure, Never};
+
+    pub trait Sealed {}
+    impl Sealed for () {}
+    impl Sealed for Result<(), Failure> {}
+    impl Sealed for Deferred<(), Failure> {}
+    impl Sealed for Deferred<(), Never> {}
+}
+
+impl Reaction for () {
+    fn into_reaction(self) -> Deferred<(), Failure> {
+        Deferred::ok(())
+    }
+}
+
+impl Reaction for Result<(), Failure> {
+    fn into_reaction(self) -> Deferred<(), Failure> {
+        self.into()
+    }
+}
+
+impl Reaction for Deferred<(), Failure> {
+    fn into_reaction(self) -> Self {
+        self
+    }
+}
+
+impl Reaction for Deferred<(), Never> {
+    fn into_reaction(self) -> Deferred<(), Failure> {
+        self.map_err(|never| match never {})
+    }
+}
+
+/// [`Emitter::on`] on this thread's own set.
+///
+/// ```
+/// struct Beep;
+///
+/// let subscription = thence_core::on(|_: &Beep| println!("beep"));
+/// thence_core::emit(Beep); // prints
+/// subscription.cancel();
+/// thence_core::emit(Beep); // does not
+/// ```
+#[track_caller]
+pub fn on<E: 'static, R: Reaction>(handler: impl Fn(&E) -> R + 'static) -> Subscription {
+    OWN.with(Clone::clone).on(handler)
+}
+
+/// [`Emitter::once`] on this thread's own set.
+#[track_caller]
+pub fn once<E: 'static, R: Reaction>(handler: impl FnOnce(&E) -> R + 'static) -> Subscription {
+    OWN.with(Clone::clone).once(handler)
+}
+
+/// [`Emitter::next`] on this thread's own set.
+#[track_caller]
+pub fn next<E: Clone + 'static>() -> Deferred<E> {
+    OWN.with(Clone::clone).next()
+}
+
+/// [`Emitter::emit`] on this thread's own set.
+pub fn emit<E: 'static>(event: E) {
+    OWN.with(Clone::clone).emit(event);
+}
+
+/// [`Emitter::deliver`] on this thread's own set.
+#[track_caller]
+pub fn deliver<E: 'static>(event: E) -> Deferred<Delivered, Never> {
+    OWN.with(Clone::clone).deliver(event)
+}
+
+thread_local! {
+    static OWN: Emitter = Emitter::new();
+    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
+}
+
+/// So many handlers of one type are worth a warning.
+const MANY: usize = 64;

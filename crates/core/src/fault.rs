@@ -1,0 +1,188 @@
+//! What can be the error of a Deferred, and how it keeps its trail.
+
+use std::fmt;
+use std::panic::Location;
+
+use crate::{Failure, Never};
+
+/// A type that can be the error of a [`Deferred`](crate::Deferred).
+///
+/// It is implemented for [`Failure`], for [`Never`] and for every `std::error::Error + 'static`.
+/// A type of one's own that is no `Error` implements it by hand:
+///
+/// ```
+/// use thence_core::{Deferred, Ends, Fault, Step};
+///
+/// #[derive(Debug, PartialEq)]
+/// struct Refused(u8);
+///
+/// impl Fault for Refused {
+///     type Trail = Ends;
+///     type Awaited<T> = Result<T, Self>;
+///     fn passed(&mut self, trail: &mut Ends, step: Step) {
+///         trail.push(step);
+///     }
+///     fn message(&self) -> String {
+///         format!("refused with {}", self.0)
+///     }
+///     fn steps(&self, trail: &Ends) -> Vec<Step> {
+///         trail.steps()
+///     }
+///     fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
+///         result
+///     }
+/// }
+///
+/// let d: Deferred<u8, Refused> = Deferred::err(Refused(3));
+/// d.recover(|refused| refused.0).done(|code| assert_eq!(code, 3));
+/// ```
+pub trait Fault: Sized + 'static {
+    /// Where the sites go that do not fit into the error itself; `()` where they do.
+    type Trail: Default + 'static;
+
+    /// What `.await` gives: `Result<T, Self>`, or plain `T` where there is no error to give.
+    type Awaited<T>;
+
+    /// The error passed this step, or came into being there.
+    fn passed(&mut self, trail: &mut Self::Trail, step: Step);
+
+    /// The text of a report.
+    fn message(&self) -> String;
+
+    /// The steps it passed, first to last, as far as they were kept.
+    fn steps(&self, trail: &Self::Trail) -> Vec<Step>;
+
+    /// What `.await` gives for a value or an error.
+    fn awaited<T>(result: Result<T, Self>) -> Self::Awaited<T>;
+}
+
+impl Fault for Failure {
+    type Trail = ();
+    type Awaited<T> = Result<T, Self>;
+
+    fn passed(&mut self, (): &mut (), step: Step) {
+        self.pass(step);
+    }
+
+    fn message(&self) -> String {
+        format!("{self:#}")
+    }
+
+    fn steps(&self, (): &()) -> Vec<Step> {
+        self.steps().collect()
+    }
+
+    fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
+        result
+    }
+}
+
+impl Fault for Never {
+    type Trail = ();
+    type Awaited<T> = T;
+
+    fn passed(&mut self, (): &mut (), _: Step) {
+        match *self {}
+    }
+
+    fn message(&self) -> String {
+        match *self {}
+    }
+
+    fn steps(&self, (): &()) -> Vec<Step> {
+        match *self {}
+    }
+
+    fn awaited<T>(result: Result<T, Self>) -> T {
+        match result {
+            Ok(value) => value,
+            Err(never) => match never {},
+        }
+    }
+}
+
+impl<E: std::error::Error + 'static> Fault for E {
+    type Trail = Ends;
+    type Awaited<T> = Result<T, Self>;
+
+    fn passed(&mut self, trail: &mut Ends, step: Step) {
+        trail.push(step);
+    }
+
+    fn message(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
+    fn steps(&self, trail: &Ends) -> Vec<Step> {
+        trail.steps()
+    }
+
+    fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
+        result
+    }
+}
+
+/// Says that a Deferred of this error cannot fail, so that `done` may be its end.
+#[diagnostic::on_unimplemented(
+    message = "this Deferred can still fail with `{Self}`, and `done` would let that go unseen",
+    label = "`done` is for what cannot fail",
+    note = "handle the error first: `.recover(|error| ..)` makes it a value, or end the chain with \
+            `.report()` instead of `.done(..)`"
+)]
+pub trait CannotFail: Fault + sealed::Sealed {}
+
+impl CannotFail for Never {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for crate::Never {}
+}
+
+/// One step of a trail: where it is written, and the label it was given.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Step {
+    /// The file, line and column where the step is written.
+    pub site: &'static Location<'static>,
+    /// What `named` said, if anything.
+    pub label: Option<&'static str>,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.site)?;
+        match self.label {
+            Some(label) => write!(f, " ({label})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first and the last step of a trail, for errors that have no room for one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ends {
+    first: Option<Step>,
+    last: Option<Step>,
+}
+
+impl Ends {
+    /// Adds the next step.
+    pub fn push(&mut self, step: Step) {
+        if self.first.is_none() {
+            self.first = Some(step);
+        } else {
+            self.last = Some(step);
+        }
+    }
+
+    /// The first step and, where there was more than one, the last.
+    pub fn steps(&self) -> Vec<Step> {
+        self.first.into_iter().chain(self.last).collect()
+    }
+}

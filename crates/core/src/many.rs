@@ -1,0 +1,396 @@
+//! Waiting for many.
+//!
+//! Each of these ends when all of its inputs have ended: losers are asked to end and waited for,
+//! so nothing outlives it (DESIGN.md §3.1). A loser's value goes back where it came from when its
+//! source is a stream of things; a loser's failure that nobody asked about is reported.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::deferred::Canceller;
+use crate::fault::{Fault, Step};
+use crate::node::{Passing, Site, Slot};
+use crate::outcome::{Never, Outcome, Stop};
+use crate::steps::{Arrive, error_lane};
+use crate::{Deferred, Failure, Trigger};
+
+/// Every value, in the order of the inputs. The first error or Stop asks the rest to end, and is
+/// its end.
+///
+/// ```
+/// use thence_core::{Deferred, all};
+///
+/// let inputs = (1..=3).map(|n| Deferred::<i32>::ok(n));
+/// all(inputs).inspect(|values| assert_eq!(values, &[1, 2, 3])).report();
+/// ```
+#[doc(alias = "gatherResults")]
+#[doc(alias = "join_all")]
+#[doc(alias = "try_join_all")]
+#[track_caller]
+pub fn all<T: 'static, E: Fault>(
+    inputs: impl IntoIterator<Item = Deferred<T, E>>,
+) -> Deferred<Vec<T>, E> {
+    let site = Location::caller();
+    let inputs: Vec<_> = inputs.into_iter().collect();
+    if inputs.is_empty() {
+        return Deferred::ok(Vec::new());
+    }
+    let mut values: Vec<Option<Kept<T>>> = Vec::new();
+    values.resize_with(inputs.len(), || None);
+    let mut end: Option<Slot<Vec<T>, E>> = None;
+    gather(inputs, site, move |arrival, members, trigger| match arrival {
+        Arrival::One(index, slot, from) => match slot.outcome {
+            Outcome::Ok(value) => values[index] = Some(Kept::new(value, from)),
+            outcome if end.is_none() => {
+                end = Some(error_lane(outcome, slot.trail));
+                members.cancel();
+            }
+            outcome => crate::report::unclaimed(outcome, &slot.trail, site),
+        },
+        Arrival::Last => {
+            let Some(trigger) = trigger else { return };
+            let kept = values.drain(..).flatten();
+            if let Some(slot) = end.take() {
+                kept.for_each(Kept::give_back);
+                trigger.settle_slot(slot);
+                return;
+            }
+            let (values, ways): (Vec<_>, Vec<_>) = kept.map(|kept| (kept.value, kept.way)).unzip();
+            if ways.iter().any(Option::is_some) {
+                trigger.on_unclaimed(move |values: Vec<T>| {
+                    values
+                        .into_iter()
+                        .zip(ways)
+                        .for_each(|(value, way)| Kept { value, way }.give_back());
+                });
+            }
+            trigger.fire(values);
+        }
+    })
+}
+
+/// Every outcome, in the order of the inputs.
+#[doc(alias = "DeferredList")]
+#[track_caller]
+pub fn all_settled<T: 'static, E: Fault>(
+    inputs: impl IntoIterator<Item = Deferred<T, E>>,
+) -> Deferred<Vec<Outcome<T, E>>, Never> {
+    let site = Location::caller();
+    let inputs: Vec<_> = inputs.into_iter().collect();
+    if inputs.is_empty() {
+        return Deferred::ok(Vec::new());
+    }
+    let mut outcomes: Vec<Option<Outcome<T, E>>> = Vec::new();
+    outcomes.resize_with(inputs.len(), || None);
+    gather(inputs, site, move |arrival, _, trigger| match arrival {
+        Arrival::One(index, slot, _) => outcomes[index] = Some(slot.outcome),
+        Arrival::Last => {
+            if let Some(trigger) = trigger {
+                trigger.fire(outcomes.drain(..).flatten().collect());
+            }
+        }
+    })
+}
+
+/// The first end of any kind; the others are asked to end. Of nothing: `Stop(Lost)`.
+#[doc(alias = "race")]
+#[doc(alias = "select")]
+#[track_caller]
+pub fn first<T: 'static, E: Fault>(
+    inputs: impl IntoIterator<Item = Deferred<T, E>>,
+) -> Deferred<T, E> {
+    let site = Location::caller();
+    let inputs: Vec<_> = inputs.into_iter().collect();
+    if inputs.is_empty() {
+        return Deferred::ended(Outcome::Stop(Stop::Lost));
+    }
+    let mut won: Option<Won<T, E>> = None;
+    gather(inputs, site, move |arrival, members, trigger| match arrival {
+        Arrival::One(_, slot, from) if won.is_none() => {
+            won = Some(Won { slot, way: from.way_back() });
+            members.cancel();
+        }
+        Arrival::One(_, slot, from) => lose(slot, from, site),
+        Arrival::Last => {
+            if let (Some(won), Some(trigger)) = (won.take(), trigger) {
+                won.settle(trigger);
+            }
+        }
+    })
+}
+
+/// The first value; the others are asked to end. Fails with every error when none has one.
+///
+/// Of nothing, and when every input was stopped: the first Stop, or `Stop(Lost)`.
+#[doc(alias = "any")]
+#[doc(alias = "select_ok")]
+#[track_caller]
+pub fn first_ok<T: 'static, E: Fault>(
+    inputs: impl IntoIterator<Item = Deferred<T, E>>,
+) -> Deferred<T, AllFailed<E>> {
+    let site = Location::caller();
+    let inputs: Vec<_> = inputs.into_iter().collect();
+    if inputs.is_empty() {
+        return Deferred::ended(Outcome::Stop(Stop::Lost));
+    }
+    let mut won: Option<Won<T, AllFailed<E>>> = None;
+    let mut failed: Vec<(usize, E, E::Trail)> = Vec::new();
+    let mut stopped = None;
+    gather(inputs, site, move |arrival, members, trigger| match arrival {
+        Arrival::One(index, slot, from) => match slot.outcome {
+            Outcome::Ok(value) if won.is_none() => {
+                let slot = Slot::new(Outcome::Ok(value));
+                won = Some(Won { slot, way: from.way_back() });
+                members.cancel();
+            }
+            Outcome::Ok(value) => Kept::new(value, from).give_back(),
+            Outcome::Err(error) => failed.push((index, error, slot.trail)),
+            Outcome::Stop(stop) => {
+                if stopped.is_none() {
+                    stopped = Some(stop);
+                }
+            }
+        },
+        Arrival::Last => {
+            let Some(trigger) = trigger else { return };
+            if let Some(won) = won.take() {
+                // Whoever asks for the first value has no use for why others have none.
+                return won.settle(trigger);
+            }
+            if failed.is_empty() {
+                let stop = stopped.take().unwrap_or(Stop::Lost);
+                return trigger.settle(Outcome::Stop(stop));
+            }
+            failed.sort_by_key(|(index, ..)| *index);
+            let failed = failed.drain(..).map(|(_, error, trail)| (error, trail)).collect();
+            trigger.fail(AllFailed(failed));
+        }
+    })
+}
+
+/// Both values. The first error or Stop asks the other to end, and is its end.
+#[track_caller]
+pub fn join<A: 'static, B: 'static, E: Fault>(
+    a: Deferred<A, E>,
+    b: Deferred<B, E>,
+) -> Deferred<(A, B), E> {
+    let site = Location::caller();
+    let cells: Rc<RefCell<(Option<A>, Option<B>)>> = Rc::default();
+    let (for_a, for_b) = (cells.clone(), cells.clone());
+    let a = a.step(keep(move |value| for_a.borrow_mut().0 = Some(value)), site);
+    let b = b.step(keep(move |value| for_b.borrow_mut().1 = Some(value)), site);
+    all([a, b]).step(
+        Arrive::new(move |slot: Slot<Vec<()>, E>, _| match slot.outcome {
+            Outcome::Ok(_) => {
+                let (a, b) = cells.take();
+                let pair = a.zip(b).expect("`all` ended with both values");
+                Slot::new(Outcome::Ok(pair))
+            }
+            outcome => error_lane(outcome, slot.trail),
+        }),
+        site,
+    )
+}
+
+/// All three values, as [`join`].
+#[track_caller]
+pub fn join3<A: 'static, B: 'static, C: 'static, E: Fault>(
+    a: Deferred<A, E>,
+    b: Deferred<B, E>,
+    c: Deferred<C, E>,
+) -> Deferred<(A, B, C), E> {
+    let site = Location::caller();
+    join(join(a, b), c).step(
+        Arrive::new(move |slot: Slot<((A, B), C), E>, _| Slot {
+            outcome: slot.outcome.map(|((a, b), c)| (a, b, c)),
+            trail: slot.trail,
+        }),
+        site,
+    )
+}
+
+/// Every error of a [`first_ok`] that found no value, in the order of its inputs.
+pub struct AllFailed<E: Fault>(Vec<(E, E::Trail)>);
+
+impl<E: Fault> AllFailed<E> {
+    /// The errors.
+    pub fn errors(&self) -> impl Iterator<Item = &E> {
+        self.0.iter().map(|(error, _)| error)
+    }
+
+    /// The errors, by value.
+    pub fn into_errors(self) -> Vec<E> {
+        self.0.into_iter().map(|(error, _)| error).collect()
+    }
+}
+
+impl<E: Fault> fmt::Display for AllFailed<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "none of {} succeeded", self.0.len())?;
+        for (n, error) in self.errors().enumerate() {
+            write!(f, "{} {}", if n == 0 { ':' } else { ';' }, error.message())?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: Fault> fmt::Debug for AllFailed<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl<E: Fault> Fault for AllFailed<E> {
+    type Trail = crate::Ends;
+    type Awaited<T> = Result<T, Self>;
+
+    fn passed(&mut self, trail: &mut crate::Ends, step: Step) {
+        trail.push(step);
+    }
+
+    fn message(&self) -> String {
+        self.to_string()
+    }
+
+    fn steps(&self, trail: &crate::Ends) -> Vec<Step> {
+        trail.steps()
+    }
+
+    fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
+        result
+    }
+}
+
+impl From<AllFailed<Self>> for Failure {
+    fn from(all: AllFailed<Self>) -> Self {
+        Self::msg(all)
+    }
+}
+
+/// What a gathering is told.
+enum Arrival<T: 'static, E: Fault> {
+    One(usize, Slot<T, E>, Passing),
+    /// All have ended.
+    Last,
+}
+
+struct Members(Vec<Canceller>);
+
+impl Members {
+    fn cancel(&self) {
+        self.0.iter().for_each(Canceller::cancel);
+    }
+}
+
+struct Gathering<F, U: 'static, G: Fault> {
+    arrive: F,
+    left: usize,
+    trigger: Option<Trigger<U, G>>,
+}
+
+/// Tells `arrive` of every end as it comes, and once more when all have come.
+fn gather<T, E, U, G, F>(inputs: Vec<Deferred<T, E>>, site: Site, arrive: F) -> Deferred<U, G>
+where
+    T: 'static,
+    E: Fault,
+    U: 'static,
+    G: Fault,
+    F: FnMut(Arrival<T, E>, &Members, Option<Trigger<U, G>>) + 'static,
+{
+    let (trigger, result) = Deferred::with_error();
+    let members = Rc::new(Members(inputs.iter().map(Deferred::canceller).collect()));
+    // The trigger's own hook must not keep the members' memory alive longer than the members do.
+    let asked = Rc::downgrade(&members);
+    trigger.on_cancel(move || {
+        if let Some(members) = asked.upgrade() {
+            members.cancel();
+        }
+    });
+    let left = inputs.len();
+    let gathering = Rc::new(RefCell::new(Gathering { arrive, left, trigger: Some(trigger) }));
+    crate::node::cx().enter(|| {
+        for (index, input) in inputs.into_iter().enumerate() {
+            let (gathering, members) = (gathering.clone(), members.clone());
+            let arrive = Arrive::new(move |slot, from| {
+                arrived(&gathering, &members, index, slot, from);
+                Slot::<(), Never>::new(Outcome::Ok(()))
+            });
+            drop(input.step(arrive, site));
+        }
+    });
+    result
+}
+
+fn arrived<T, E, U, G, F>(
+    gathering: &RefCell<Gathering<F, U, G>>,
+    members: &Members,
+    index: usize,
+    slot: Slot<T, E>,
+    from: Passing,
+) where
+    T: 'static,
+    E: Fault,
+    U: 'static,
+    G: Fault,
+    F: FnMut(Arrival<T, E>, &Members, Option<Trigger<U, G>>),
+{
+    // A member that ends while another one is asked to waits in the list of what is handed on, so
+    // this is never entered twice.
+    let mut gathering = gathering.borrow_mut();
+    (gathering.arrive)(Arrival::One(index, slot, from), members, None);
+    gathering.left -= 1;
+    if gathering.left == 0 {
+        let trigger = gathering.trigger.take();
+        (gathering.arrive)(Arrival::Last, members, trigger);
+    }
+}
+
+/// A value and its way back.
+struct Kept<T> {
+    value: T,
+    way: Option<Box<dyn FnOnce(T)>>,
+}
+
+impl<T: 'static> Kept<T> {
+    fn new(value: T, from: Passing) -> Self {
+        Self { value, way: from.way_back() }
+    }
+
+    fn give_back(self) {
+        let Self { value, way } = self;
+        crate::node::run_guarded(|| match way {
+            Some(way) => way(value),
+            None => drop(value),
+        });
+    }
+}
+
+struct Won<T: 'static, E: Fault> {
+    slot: Slot<T, E>,
+    way: Option<Box<dyn FnOnce(T)>>,
+}
+
+impl<T: 'static, E: Fault> Won<T, E> {
+    fn settle(self, trigger: Trigger<T, E>) {
+        if let Some(way) = self.way {
+            trigger.on_unclaimed(way);
+        }
+        trigger.settle_slot(self.slot);
+    }
+}
+
+fn lose<T: 'static, E: Fault>(slot: Slot<T, E>, from: Passing, site: Site) {
+    match slot.outcome {
+        Outcome::Ok(value) => Kept::new(value, from).give_back(),
+        outcome => crate::report::unclaimed(outcome, &slot.trail, site),
+    }
+}
+
+/// Puts a value aside and passes the rest on.
+fn keep<T: 'static, E: Fault>(
+    f: impl FnOnce(T) + 'static,
+) -> Arrive<impl FnOnce(Slot<T, E>, Passing) -> Slot<(), E> + 'static> {
+    Arrive::new(move |slot: Slot<T, E>, _| Slot { outcome: slot.outcome.map(f), trail: slot.trail })
+}

@@ -1,0 +1,234 @@
+//! Memory for nodes: free lists by class, or the allocator.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::Cell;
+use std::ptr::NonNull;
+
+use super::context::{Cx, Links};
+use super::{Extra, Hdr, Node, Site, State, Vt, flag};
+
+/// The bytes a node needs: the larger of work and outcome behind the header.
+pub(super) struct Shape {
+    size: usize,
+    align: usize,
+}
+
+impl Shape {
+    pub(super) const fn of(parts: &[Layout]) -> Self {
+        let mut size = size_of::<Hdr>();
+        let mut align = align_of::<Hdr>();
+        let mut n = 0;
+        while n < parts.len() {
+            let end = super::behind_header(parts[n].align()) + parts[n].size();
+            if end > size {
+                size = end;
+            }
+            if parts[n].align() > align {
+                align = parts[n].align();
+            }
+            n += 1;
+        }
+        Self { size, align }
+    }
+
+    /// Bytes from `offset` on for something placed by hand.
+    pub(super) const fn and(self, offset: usize, part: Layout) -> Self {
+        let end = offset + part.size();
+        Self {
+            size: if end > self.size { end } else { self.size },
+            align: if part.align() > self.align { part.align() } else { self.align },
+        }
+    }
+
+    /// The class of 16 bytes it fits; 0 asks the allocator.
+    const fn class(&self, before: usize) -> u8 {
+        let size = self.size + before;
+        if cfg!(thence_no_free_list) || self.align > UNIT || size > UNIT * CLASSES {
+            return 0;
+        }
+        // At most CLASSES.
+        #[allow(clippy::cast_possible_truncation)]
+        let class = size.div_ceil(UNIT) as u8;
+        class
+    }
+}
+
+/// A free piece of memory.
+pub(super) struct Free {
+    next: Option<NonNull<Free>>,
+}
+
+/// The thread's free lists.
+pub(super) struct Lists {
+    heads: [Cell<Option<NonNull<Free>>>; CLASSES + 1],
+    /// Set when the thread's end has emptied them: what is freed later goes to the allocator.
+    over: Cell<bool>,
+}
+
+impl Lists {
+    pub(super) const fn new() -> Self {
+        Self { heads: [const { Cell::new(None) }; CLASSES + 1], over: Cell::new(false) }
+    }
+}
+
+impl Cx {
+    /// Makes a node that is `PENDING`, with `rc` references and nothing behind its header.
+    #[inline]
+    pub(super) fn make(
+        &self,
+        shape: &Shape,
+        vt: &'static Vt,
+        site: Site,
+        rc: u32,
+        flags: u8,
+    ) -> Node {
+        let before = before_header(flags);
+        let class = shape.class(before);
+        let head = &self.free.heads[usize::from(class)];
+        let base = match head.get() {
+            Some(free) => {
+                // SAFETY: what stands in a list is a `Free` that nobody else refers to; class 0
+                // never has any.
+                head.set(unsafe { free.as_ref() }.next);
+                free.cast::<u8>()
+            }
+            None => fresh(shape, class, before),
+        };
+        // SAFETY: `base` is the start of at least `before` + size bytes.
+        let node: NonNull<Hdr> = unsafe { base.add(before) }.cast();
+        // SAFETY: the allocation is large enough and aligned (fresh places it), and ours alone.
+        unsafe {
+            node.write(Hdr {
+                vt: Cell::new(vt),
+                next: Cell::new(None),
+                up: Cell::new(None),
+                site: Cell::new(site),
+                extra: Cell::new(std::ptr::null_mut()),
+                rc: Cell::new(rc),
+                state: Cell::new(State::Pending),
+                flags: Cell::new(flags),
+                class,
+                lane: Cell::new(0),
+            });
+        }
+        self.nodes.set(self.nodes.get() + 1);
+        Node(node)
+    }
+
+    /// Frees a node whose payload is empty.
+    #[inline]
+    pub(super) fn free(&self, n: Node) {
+        debug_assert!(n.rc.get() == 0 && n.state.get() != State::Done);
+        if !n.extra.get().is_null() {
+            drop_extra(n);
+        }
+        self.nodes.set(self.nodes.get() - 1);
+        let before = before_header(n.flags.get());
+        let class = n.class;
+        // SAFETY: the links stand right before the header in the same allocation.
+        let base = unsafe { n.0.cast::<u8>().sub(before) };
+        if class == 0 || self.free.over.get() {
+            release(base, class);
+            return;
+        }
+        let head = &self.free.heads[usize::from(class)];
+        let free: NonNull<Free> = base.cast();
+        // SAFETY: the memory is ours, at least UNIT bytes, aligned to UNIT.
+        unsafe { free.write(Free { next: head.get() }) };
+        head.set(Some(free));
+    }
+}
+
+/// The class-0 note that stands before everything else of its allocation.
+struct Note {
+    layout: Layout,
+    start: *mut u8,
+}
+
+#[cold]
+#[inline(never)]
+fn fresh(shape: &Shape, class: u8, before: usize) -> NonNull<u8> {
+    if class != 0 {
+        REAPER.with(|_| ());
+        let layout = layout_of(class);
+        // SAFETY: the size is not zero.
+        let memory = unsafe { alloc(layout) };
+        return NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout));
+    }
+    // [Note][links][header][payload], the header aligned as the payload asks.
+    let align = if shape.align > UNIT { shape.align } else { UNIT };
+    let front = (size_of::<Note>() + before).next_multiple_of(align);
+    let layout = Layout::from_size_align(front + shape.size, align)
+        .expect("the size of a closure and an outcome is below isize::MAX");
+    // SAFETY: the size is not zero.
+    let start = unsafe { alloc(layout) };
+    if start.is_null() {
+        handle_alloc_error(layout);
+    }
+    // SAFETY: front is within the allocation, and at least Note + before.
+    unsafe {
+        let base = start.add(front - before);
+        base.cast::<Note>().sub(1).write_unaligned(Note { layout, start });
+        NonNull::new_unchecked(base)
+    }
+}
+
+#[cold]
+fn release(base: NonNull<u8>, class: u8) {
+    // SAFETY: the memory came from `fresh` with this class, which left its layout in the class or
+    // in the note before it (I10), and nobody refers to it any more.
+    unsafe {
+        if class != 0 {
+            dealloc(base.as_ptr(), layout_of(class));
+            return;
+        }
+        let note = base.cast::<Note>().sub(1).as_ptr().read_unaligned();
+        dealloc(note.start, note.layout);
+    }
+}
+
+#[cold]
+fn drop_extra(n: Node) {
+    let extra = n.extra.replace(std::ptr::null_mut());
+    if n.has(flag::VIA) {
+        return;
+    }
+    // SAFETY: without VIA it is a box this node owned.
+    let extra: Box<Extra> = unsafe { Box::from_raw(extra) };
+    super::turn::run_guarded(|| drop(extra));
+}
+
+#[inline]
+const fn before_header(flags: u8) -> usize {
+    if flags & flag::ROOT != 0 { size_of::<Links>() } else { 0 }
+}
+
+fn layout_of(class: u8) -> Layout {
+    Layout::from_size_align(UNIT * usize::from(class), UNIT).expect("a class is small")
+}
+
+/// Gives the lists' memory back when the thread ends. Apart from the lists, because a
+/// thread-local with a destructor costs a check at every access.
+struct Reaper;
+
+impl Drop for Reaper {
+    fn drop(&mut self) {
+        let lists = &super::cx().free;
+        lists.over.set(true);
+        for (class, head) in lists.heads.iter().enumerate() {
+            while let Some(free) = head.get() {
+                // SAFETY: as in `make`.
+                head.set(unsafe { free.as_ref() }.next);
+                #[allow(clippy::cast_possible_truncation)]
+                release(free.cast(), class as u8);
+            }
+        }
+    }
+}
+
+thread_local! {
+    static REAPER: Reaper = const { Reaper };
+}
+
+const UNIT: usize = 16;
+const CLASSES: usize = 16;

@@ -1,0 +1,100 @@
+//! The typed end that a Deferred holds.
+
+use std::marker::PhantomData;
+
+use super::{CancelRef, Cx, Node, Site, Slot, Work, cx, flag, step};
+use crate::fault::Fault;
+
+/// One reference to a node that nobody waits for yet, with its types.
+pub(crate) struct Handle<T: 'static, E: Fault> {
+    n: Node,
+    types: PhantomData<(T, E)>,
+}
+
+impl<T: 'static, E: Fault> Handle<T, E> {
+    /// # Safety
+    ///
+    /// The node ends with an outcome of these types, one reference is given away with it, and
+    /// there is no other handle.
+    #[inline]
+    pub(super) unsafe fn new(n: Node) -> Self {
+        Self { n, types: PhantomData }
+    }
+
+    #[inline]
+    pub(crate) fn node(&self) -> Node {
+        self.n
+    }
+
+    /// The node, and with it the reference.
+    #[inline]
+    pub(super) fn into_node(self) -> Node {
+        let n = self.n;
+        std::mem::forget(self);
+        n
+    }
+
+    /// Puts a step behind it.
+    #[inline]
+    pub(crate) fn attach<W: Work<T, E>>(
+        self,
+        cx: &Cx,
+        work: W,
+        site: Site,
+    ) -> Handle<W::Value, W::Error> {
+        debug_assert!(!self.n.is_done());
+        let n = self.into_node();
+        // SAFETY: a handle's node has no waiter, and the types are the handle's.
+        unsafe { Handle::new(step::attach(cx, n, work, site)) }
+    }
+
+    /// Makes a step of a value that is there, to run when its turn comes.
+    #[inline]
+    pub(crate) fn queue<V: 'static, F: Fault, W>(
+        cx: &Cx,
+        slot: Slot<V, F>,
+        work: W,
+        site: Site,
+    ) -> Self
+    where
+        W: Work<V, F, Value = T, Error = E>,
+    {
+        // SAFETY: `queue` gives a step of the work's types with a reference for its handle.
+        unsafe { Self::new(step::queue(cx, slot, work, site)) }
+    }
+
+    /// Takes the outcome of one that has ended.
+    #[inline]
+    pub(crate) fn take_done(self) -> Slot<T, E> {
+        let cx = cx();
+        let n = self.into_node();
+        // SAFETY: the handle's types. A handle's node has no waiter, so DONE stays DONE.
+        let slot = unsafe { n.take::<T, E>() };
+        cx.release(n);
+        slot
+    }
+
+    pub(crate) fn request(&self) {
+        let cx = cx();
+        cx.enter(|| cx.request(self.n));
+    }
+
+    pub(crate) fn canceller(&self) -> CancelRef {
+        CancelRef::new(self.n)
+    }
+}
+
+impl<T: 'static, E: Fault> Drop for Handle<T, E> {
+    fn drop(&mut self) {
+        let cx = cx();
+        self.n.clear(flag::HANDLE);
+        cx.enter(|| cx.release(self.n));
+    }
+}
+
+/// Ends an outcome that never had a node, as a node's end would: one after the other, however
+/// they nest.
+pub(crate) fn discard<T: 'static, E: Fault>(slot: Slot<T, E>, site: Site) {
+    let cx = cx();
+    cx.enter(|| step::bury_slot(cx, slot, site));
+}

@@ -1,0 +1,379 @@
+//! The node: one link of a chain, and the rules that hold a chain together.
+//!
+//! This folder is core's only room with unsafe code. A node is a header, a place for its work (a
+//! closure, a flow's future) and a place for its outcome, which share their bytes. Everything
+//! outside sees [`Node`] only through the safe functions of this folder.
+//!
+//! # Invariants
+//!
+//! * **I0** A [`Node`] value points at live memory: it is made from a fresh allocation, and
+//!   whoever keeps one across a call that can release it holds a counted reference.
+//! * **I1** A node is `PENDING`, `QUEUED` or `RUNNING` exactly while its producer (a trigger, an
+//!   upstream's `next`, the queue, its own poll) holds one reference. No unfinished node is ever
+//!   freed, so closures need no entry that only drops them.
+//! * **I2** `up` of a `PENDING` step points at a live node whose `next` is it. Both are rewritten
+//!   in the same breath (attach, take over, forward).
+//! * **I3** What the bytes behind the header hold: the work while `PENDING` or `QUEUED` (a
+//!   forwarder has none), nothing while `RUNNING` (a flow: its future, until `CLOSED`) or `TAKEN`
+//!   or `MOVED`, an outcome exactly while `DONE`. The state changes before user code can run.
+//! * **I4** The outcome is the last thing a run writes. A panic that unwinds out of one finds
+//!   either the payload empty (`RUNNING`: a stop is written) or the outcome whole (`DONE`).
+//! * **I5** `next` has one consumer whose type fits: a step (attach), a forwarder (adopt), or a
+//!   `Wait`'s flow or waker (`AWAITED`: the value stays, the `Wait` takes it).
+//! * **I6** User code runs only with the thread held (`busy`) and every list whole.
+//! * **I7** The last reference to a `DONE` node goes through the list of graves: no recursion.
+//! * **I8** `up` is a link of the queue only in `DONE` and `QUEUED` nodes, of the graves only at
+//!   count zero. A request stops at any node that is not `PENDING`, so it follows neither.
+//! * **I9** Nodes belong to one thread. Of a flow only its `WakeCell` is seen by others.
+//! * **I10** Memory goes back to the class it came from, whatever vtable the node has now.
+
+mod alloc;
+mod cancel;
+mod context;
+mod flow;
+mod handle;
+mod source;
+mod step;
+mod turn;
+mod wait;
+mod waker;
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::panic::Location;
+use std::ptr::NonNull;
+
+pub(crate) use self::cancel::CancelRef;
+pub(crate) use self::context::{Cx, cx};
+pub use self::context::{Live, Unfinished};
+pub(crate) use self::flow::spawn;
+pub(crate) use self::handle::{Handle, discard};
+pub(crate) use self::source::Source;
+pub use self::step::Next;
+pub(crate) use self::step::{Passing, Work};
+pub(crate) use self::turn::{Held, hold, run_guarded, site_of_beacon};
+pub use self::wait::Wait;
+pub(crate) use self::waker::WakeCell;
+
+use crate::fault::{Fault, Step};
+use crate::outcome::{Outcome, Stop};
+
+pub(crate) type Site = &'static Location<'static>;
+
+/// What is the same in every node. 48 bytes; with a `u64` and a `Failure` behind it, 64.
+#[repr(C)]
+pub(crate) struct Hdr {
+    vt: Cell<&'static Vt>,
+    /// Whoever waits for this node.
+    next: Cell<Option<Node>>,
+    /// Whatever this node waits for; a link of the queue or the graves later (I8).
+    up: Cell<Option<Node>>,
+    site: Cell<Site>,
+    /// Rare things: label, hooks. With `VIA` it is a site instead, see [`Node::note_via`].
+    extra: Cell<*mut Extra>,
+    rc: Cell<u32>,
+    state: Cell<State>,
+    flags: Cell<u8>,
+    /// The free list it was born from (I10).
+    class: u8,
+    /// The lane of the outcome while `DONE`.
+    lane: Cell<u8>,
+}
+
+/// What is rare in a node, kept out of its way.
+#[derive(Default)]
+struct Extra {
+    label: Option<&'static str>,
+    via: Option<Step>,
+    on_cancel: Vec<Box<dyn FnOnce()>>,
+    /// A `Box<dyn FnOnce(T)>` of the node's own `T`.
+    on_unclaimed: Option<Box<dyn std::any::Any>>,
+}
+
+/// What a node of a kind does. One static per type.
+struct Vt {
+    /// Runs the work on what `up` holds. Gives the node back if it is `DONE` now.
+    run: unsafe fn(&Cx, Node, Option<Node>) -> Option<Node>,
+    /// Ends a `RUNNING` node whose run panicked.
+    stop: unsafe fn(&Cx, Node, Stop),
+    /// Drops or reports the outcome of a `DONE` node.
+    discard: unsafe fn(&Cx, Node),
+    /// Passes a request on: gives the node to ask next.
+    cancel: unsafe fn(&Cx, Node) -> Option<Node>,
+    /// Tells an awaiting flow or waker that the node it awaits is done.
+    notice: unsafe fn(&Cx, Node),
+    /// The lanes it has a callback for.
+    lanes: u8,
+    kind: Kind,
+}
+
+/// What a node is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Kind {
+    Flow,
+    Forward,
+    Source,
+    Step,
+    Waker,
+}
+
+/// Where a node is in its life.
+///
+/// * `Pending` -> `Running` when its upstream is done and its turn has come, or when it was
+///   `Queued`; -> `Done` when a trigger fires or a request stops it at once; -> `Moved` when a
+///   forwarder is replaced.
+/// * `Queued` -> `Running` by the queue.
+/// * `Running` -> `Done` with its outcome; -> `Pending` as a forwarder, or a flow whose poll was
+///   pending; -> `Queued`, a flow woken during its poll; -> `Moved` when the Deferred it returned
+///   takes its place.
+/// * `Done` -> `Taken` when its waiter takes the outcome, or when it is discarded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum State {
+    Done,
+    Moved,
+    Pending,
+    Queued,
+    Running,
+    Taken,
+}
+
+/// Flags of a node.
+mod flag {
+    /// A cancel request stands.
+    pub(super) const CANCEL: u8 = 1;
+    /// `next` is a flow or a waker that only wants to know.
+    pub(super) const AWAITED: u8 = 2;
+    /// It has links before its header and stands in the list of roots.
+    pub(super) const ROOT: u8 = 4;
+    /// A flow that was woken while it ran.
+    pub(super) const REWAKE: u8 = 8;
+    /// A flow whose future is gone.
+    pub(super) const CLOSED: u8 = 16;
+    /// Somebody holds its Deferred.
+    pub(super) const HANDLE: u8 = 32;
+    /// A source that has, or had, a canceller.
+    pub(super) const HOOKED: u8 = 64;
+    /// `extra` is a site, not a box.
+    pub(super) const VIA: u8 = 128;
+}
+
+/// An outcome, and what its error type needs beside it to keep its trail.
+#[expect(missing_debug_implementations, reason = "crate-internal; public only to the sealed trait")]
+pub struct Slot<T, E: Fault> {
+    pub(crate) outcome: Outcome<T, E>,
+    pub(crate) trail: E::Trail,
+}
+
+impl<T, E: Fault> Slot<T, E> {
+    #[inline]
+    pub(crate) fn new(outcome: Outcome<T, E>) -> Self {
+        Self { outcome, trail: E::Trail::default() }
+    }
+
+    #[inline]
+    pub(crate) fn passed(&mut self, step: Step) {
+        if let Outcome::Err(error) = &mut self.outcome {
+            error.passed(&mut self.trail, step);
+        }
+    }
+}
+
+/// A pointer to a live node (I0).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Node(NonNull<Hdr>);
+
+impl Deref for Node {
+    type Target = Hdr;
+
+    #[inline]
+    fn deref(&self) -> &Hdr {
+        // SAFETY: I0, the memory is live. The header is only ever used through shared references
+        // and its fields are cells; I9 keeps other threads away.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Node {
+    #[inline]
+    fn has(self, flag: u8) -> bool {
+        self.flags.get() & flag != 0
+    }
+
+    #[inline]
+    fn set(self, flag: u8) {
+        self.flags.set(self.flags.get() | flag);
+    }
+
+    #[inline]
+    fn clear(self, flag: u8) {
+        self.flags.set(self.flags.get() & !flag);
+    }
+
+    #[inline]
+    fn keep(self) {
+        self.rc.set(self.rc.get() + 1);
+    }
+
+    #[inline]
+    fn slot<T, E: Fault>(self) -> *mut Slot<T, E> {
+        let offset = const { behind_header(align_of::<Slot<T, E>>()) };
+        self.0.as_ptr().wrapping_byte_add(offset).cast()
+    }
+
+    #[inline]
+    fn work<W>(self) -> *mut W {
+        let offset = const { behind_header(align_of::<W>()) };
+        self.0.as_ptr().wrapping_byte_add(offset).cast()
+    }
+
+    /// Takes the outcome of a `DONE` node.
+    ///
+    /// # Safety
+    ///
+    /// The node is `DONE` with an outcome of these types.
+    #[inline]
+    unsafe fn take<T, E: Fault>(self) -> Slot<T, E> {
+        debug_assert_eq!(self.state.get(), State::Done);
+        self.state.set(State::Taken);
+        // SAFETY: I3, a DONE node holds an outcome; its types by the caller's promise. TAKEN says
+        // that it is gone.
+        unsafe { self.slot::<T, E>().read() }
+    }
+
+    /// Writes the outcome; an error records the step.
+    ///
+    /// # Safety
+    ///
+    /// The node was made for these types and its payload is empty (I3).
+    #[inline]
+    unsafe fn put<T, E: Fault>(self, mut slot: Slot<T, E>) {
+        if slot.outcome.is_err() {
+            self.record(&mut slot);
+        }
+        self.lane.set(slot.outcome.lane());
+        // SAFETY: the caller's promise; the allocation was sized for both work and outcome.
+        unsafe { self.slot::<T, E>().write(slot) };
+        self.state.set(State::Done);
+    }
+
+    #[cold]
+    fn record<T, E: Fault>(self, slot: &mut Slot<T, E>) {
+        let mut label = None;
+        if self.has(flag::VIA) {
+            // SAFETY: VIA says that `extra` holds a `&'static Location` (see note_via).
+            let site: Site = unsafe { &*self.extra.get().cast_const().cast() };
+            slot.passed(Step { site, label: None });
+        } else if let Some(extra) = self.extra() {
+            if let Some(via) = extra.via {
+                slot.passed(via);
+            }
+            label = extra.label;
+        }
+        slot.passed(Step { site: self.site.get(), label });
+    }
+
+    /// The rare part, if there is one.
+    #[inline]
+    fn extra(self) -> Option<&'static mut Extra> {
+        if self.has(flag::VIA) {
+            return None;
+        }
+        // SAFETY: without VIA `extra` is null or a box that this node owns and that lives as long
+        // as it. Users in this folder hold the reference for a statement, never across user code.
+        unsafe { self.extra.get().as_mut() }
+    }
+
+    /// The rare part, made if there is none.
+    fn extra_mut(self) -> &'static mut Extra {
+        if self.has(flag::VIA) || self.extra.get().is_null() {
+            let mut extra = Box::<Extra>::default();
+            if self.has(flag::VIA) {
+                // SAFETY: as in `record`.
+                let site: Site = unsafe { &*self.extra.get().cast_const().cast() };
+                extra.via = Some(Step { site, label: None });
+                self.clear(flag::VIA);
+            }
+            self.extra.set(Box::into_raw(extra));
+        }
+        // SAFETY: as in `extra`; it was made above if there was none.
+        unsafe { &mut *self.extra.get() }
+    }
+
+    /// Notes that a step stood between this node and its upstream until the Deferred it returned
+    /// took its place, so that the trail can still name it. The first one stays.
+    #[inline]
+    fn note_via(self, replaced: Node) {
+        if self.has(flag::VIA) {
+            return;
+        }
+        let labelled = replaced.extra().and_then(|extra| extra.label);
+        if labelled.is_none() && self.extra.get().is_null() {
+            self.extra.set(std::ptr::from_ref(replaced.site.get()).cast_mut().cast());
+            self.set(flag::VIA);
+            return;
+        }
+        let extra = self.extra_mut();
+        if extra.via.is_none() {
+            extra.via = Some(Step { site: replaced.site.get(), label: labelled });
+        }
+    }
+
+    pub(crate) fn set_label(self, label: &'static str) {
+        self.extra_mut().label = Some(label);
+    }
+
+    fn set_unclaimed<T: 'static>(self, hook: Box<dyn FnOnce(T)>) {
+        self.extra_mut().on_unclaimed = Some(Box::new(hook));
+    }
+
+    fn take_unclaimed<T: 'static>(self) -> Option<Box<dyn FnOnce(T)>> {
+        let hook = self.extra()?.on_unclaimed.take()?;
+        hook.downcast::<Box<dyn FnOnce(T)>>().ok().map(|hook| *hook)
+    }
+
+    pub(crate) fn is_done(self) -> bool {
+        self.state.get() == State::Done
+    }
+}
+
+/// The first offset behind the header that is aligned to `align`.
+const fn behind_header(align: usize) -> usize {
+    size_of::<Hdr>().next_multiple_of(align)
+}
+
+/// The `discard` of every node with an outcome of these types.
+///
+/// # Safety
+///
+/// The node is `DONE` with an outcome of these types.
+unsafe fn discard_done<T: 'static, E: Fault>(_: &Cx, n: Node) {
+    // SAFETY: the caller's promise.
+    let slot = unsafe { n.take::<T, E>() };
+    match slot.outcome {
+        Outcome::Ok(value) => match n.take_unclaimed::<T>() {
+            Some(hook) => hook(value),
+            None => drop(value),
+        },
+        outcome => crate::report::unclaimed(outcome, &slot.trail, n.site.get()),
+    }
+}
+
+/// The `stop` of nodes whose payload is empty while they run.
+///
+/// # Safety
+///
+/// The node is `RUNNING`, its payload is empty, and it was made for these types.
+unsafe fn stop<T: 'static, E: Fault>(cx: &Cx, n: Node, stop: Stop) {
+    cx.end_of(n);
+    // SAFETY: the caller's promise.
+    unsafe { n.put::<T, E>(Slot::new(Outcome::Stop(stop))) };
+}
+
+/// The `notice` of nodes that nobody awaits through.
+///
+/// # Safety
+///
+/// None; it is never called (I5).
+unsafe fn no_notice(_: &Cx, _: Node) {
+    debug_assert!(false, "only flows and wakers await");
+}

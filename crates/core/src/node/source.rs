@@ -1,0 +1,151 @@
+//! Source nodes: what a trigger fires.
+
+use std::alloc::Layout;
+use std::marker::PhantomData;
+
+use super::alloc::Shape;
+use super::{Cx, Handle, Kind, Node, Site, Slot, Vt, cx, discard_done, flag, no_notice, stop};
+use crate::fault::Fault;
+use crate::outcome::{Outcome, Stop};
+
+/// The producer's end of a source node. Holds one reference.
+pub(crate) struct Source<T: 'static, E: Fault> {
+    n: Node,
+    types: PhantomData<(T, E)>,
+}
+
+impl<T: 'static, E: Fault> Source<T, E> {
+    const SHAPE: Shape = Shape::of(&[Layout::new::<Slot<T, E>>()]);
+    const VT: Vt = Vt {
+        run: run_nothing,
+        stop: stop::<T, E>,
+        discard: discard_done::<T, E>,
+        cancel: Self::cancel,
+        notice: no_notice,
+        lanes: 0,
+        kind: Kind::Source,
+    };
+
+    /// A source, and the handle its Deferred holds.
+    #[inline]
+    pub(crate) fn new(site: Site) -> (Self, Handle<T, E>) {
+        let cx = cx();
+        let n = cx.make(&Self::SHAPE, &Self::VT, site, 2, flag::HANDLE | flag::ROOT);
+        cx.link_root(n);
+        // SAFETY: a source of these types; one of its two references is the handle's.
+        (Self { n, types: PhantomData }, unsafe { Handle::new(n) })
+    }
+
+    /// Ends it. After a request has stopped it, the value goes back where it came from or is
+    /// dropped, and the firing is ignored.
+    #[inline]
+    pub(crate) fn settle(self, outcome: Outcome<T, E>) {
+        self.settle_slot(Slot::new(outcome));
+    }
+
+    /// As [`Source::settle`], with the trail so far.
+    #[inline]
+    pub(crate) fn settle_slot(self, slot: Slot<T, E>) {
+        let n = self.n;
+        std::mem::forget(self);
+        let cx = cx();
+        if n.state.get() == super::State::Pending {
+            cx.end_of(n);
+            // SAFETY: a PENDING source of these types; its payload is empty.
+            unsafe { n.put(slot) };
+            cx.complete(n);
+            cx.settle();
+        } else {
+            Self::ignore(cx, n, slot.outcome);
+        }
+    }
+
+    #[cold]
+    fn ignore(cx: &Cx, n: Node, outcome: Outcome<T, E>) {
+        cx.enter(|| {
+            let hook = n.take_unclaimed::<T>();
+            super::run_guarded(|| match (outcome, hook) {
+                (Outcome::Ok(value), Some(hook)) => hook(value),
+                (outcome, _) => drop(outcome),
+            });
+            cx.release(n);
+        });
+    }
+
+    pub(crate) fn on_cancel(&self, hook: Box<dyn FnOnce()>) {
+        self.n.set(flag::HOOKED);
+        if self.is_cancelled() {
+            cx().enter(|| super::run_guarded(hook));
+            return;
+        }
+        self.n.extra_mut().on_cancel.push(hook);
+    }
+
+    /// Runs `hook` when asked, without being a canceller: the source still stops at once.
+    pub(crate) fn note_cancel(&self, hook: Box<dyn FnOnce()>) {
+        self.n.extra_mut().on_cancel.push(hook);
+    }
+
+    pub(crate) fn on_unclaimed(&self, hook: Box<dyn FnOnce(T)>) {
+        self.n.set_unclaimed(hook);
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.n.has(flag::CANCEL)
+    }
+
+    /// Whether anybody holds or waits for its Deferred.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.n.state.get() == super::State::Pending
+            && (self.n.has(flag::HANDLE) || self.n.next.get().is_some())
+    }
+
+    pub(crate) fn site(&self) -> Site {
+        self.n.site.get()
+    }
+
+    /// # Safety
+    ///
+    /// `n` is a `PENDING` source of these types.
+    unsafe fn cancel(cx: &Cx, n: Node) -> Option<Node> {
+        let hooks = n.extra().map(|extra| std::mem::take(&mut extra.on_cancel));
+        n.keep();
+        for hook in hooks.into_iter().flatten() {
+            super::run_guarded(hook);
+        }
+        let is_over = n.has(flag::HOOKED) || n.state.get() != super::State::Pending;
+        cx.release(n);
+        if is_over {
+            return None;
+        }
+        // The trigger keeps its reference; its later firing is ignored.
+        n.keep();
+        // SAFETY: a PENDING source of these types; its payload is empty.
+        unsafe { stop::<T, E>(cx, n, Stop::Cancelled) };
+        cx.complete(n);
+        None
+    }
+}
+
+impl<T: 'static, E: Fault> Drop for Source<T, E> {
+    fn drop(&mut self) {
+        let (cx, n) = (cx(), self.n);
+        if n.state.get() != super::State::Pending {
+            cx.enter(|| cx.release(n));
+            return;
+        }
+        let stop = if self.is_cancelled() { Stop::Cancelled } else { Stop::Lost };
+        cx.end_of(n);
+        // SAFETY: a PENDING source of these types; its payload is empty.
+        unsafe { n.put::<T, E>(Slot::new(Outcome::Stop(stop))) };
+        cx.complete(n);
+        cx.settle();
+    }
+}
+
+/// # Safety
+///
+/// None; a source is never in a list.
+unsafe fn run_nothing(_: &Cx, _: Node, _: Option<Node>) -> Option<Node> {
+    None
+}

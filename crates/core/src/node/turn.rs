@@ -1,0 +1,313 @@
+//! Running: the firing rule (DESIGN.md §3.2), ends, and panics.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::Ordering;
+
+use super::{Cx, Node, Site, State, cx, flag};
+use crate::outcome::{Panic, Stop};
+use crate::report::{Report, raise};
+
+/// Keeps callbacks from running while it lives; what is fired meanwhile queues.
+pub(crate) struct Held(&'static Cx);
+
+/// Holds the thread without running anything at the end: a reactor's turn.
+pub(crate) fn hold() -> Held {
+    let cx = cx();
+    cx.busy.set(cx.busy.get() + 1);
+    Held(cx)
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.busy.set(self.0.busy.get() - 1);
+    }
+}
+
+/// Runs user code that is no callback (a destructor, a hook): with the queue held, its panic
+/// reported.
+pub(crate) fn run_guarded(f: impl FnOnce()) {
+    let cx = cx();
+    cx.busy.set(cx.busy.get() + 1);
+    let ran = catch_unwind(AssertUnwindSafe(f));
+    cx.busy.set(cx.busy.get() - 1);
+    if let Err(payload) = ran {
+        raise(&Report::destructor(payload, cx.running_site()));
+    }
+}
+
+impl Cx {
+    /// `f`, and then, if nothing held the thread before, everything it set off.
+    #[inline]
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
+        let held = hold();
+        let result = f();
+        drop(held);
+        self.settle();
+        result
+    }
+
+    /// Whether a step on a ready value may run at once: outside any callback, and nothing queued
+    /// before it.
+    #[inline]
+    pub(crate) fn is_free(&self) -> bool {
+        self.busy.get() == 0 && self.queue.is_empty()
+    }
+
+    /// Runs one callback of a step on a ready value, as the queue would.
+    #[inline]
+    pub(crate) fn run_now<R>(&self, site: Site, f: impl FnOnce() -> R) -> Result<R, Panic> {
+        self.busy.set(1);
+        self.show(Some(site));
+        let result = catch_unwind(AssertUnwindSafe(f));
+        self.show(None);
+        self.busy.set(0);
+        self.settle();
+        result.map_err(|payload| Panic::new(payload, Some(site)))
+    }
+
+    /// After something was completed: outside any callback runs all of it, inside one only hands
+    /// on what is no callback.
+    #[inline]
+    pub(crate) fn settle(&self) {
+        if self.busy.get() == 0 {
+            if !(self.queue.is_empty() && self.handing.is_empty()) {
+                self.drain(usize::MAX);
+            }
+        } else if !self.handing.is_empty() {
+            self.hand_on();
+        }
+    }
+
+    /// Runs up to `budget` queued callbacks and says how many ran.
+    pub(crate) fn drain(&self, budget: usize) -> usize {
+        debug_assert_eq!(self.busy.get(), 0);
+        self.busy.set(1);
+        let mut left = budget;
+        loop {
+            // One guard round the loop, not one a step: `running` says whose panic it was.
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                loop {
+                    if !self.handing.is_empty() {
+                        self.hand_on();
+                    }
+                    if left == 0 {
+                        return;
+                    }
+                    let Some(n) = self.queue.pop() else { return };
+                    left -= 1;
+                    self.run(n);
+                }
+            }));
+            match ran {
+                Ok(()) => break,
+                Err(payload) => self.recover(payload),
+            }
+        }
+        self.show(None);
+        self.busy.set(0);
+        budget - left
+    }
+
+    /// Hands on what waits without a callback: lanes passed through, members of `all`, forwards.
+    /// Iterative, and never inside itself.
+    fn hand_on(&self) {
+        if self.in_handing.replace(true) {
+            return;
+        }
+        let before = (self.running.get(), self.input.get());
+        loop {
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                while let Some(n) = self.handing.pop() {
+                    self.run(n);
+                }
+            }));
+            match ran {
+                Ok(()) => break,
+                Err(payload) => self.recover(payload),
+            }
+        }
+        self.running.set(before.0);
+        self.input.set(before.1);
+        self.in_handing.set(false);
+    }
+
+    #[inline]
+    fn run(&self, n: Node) {
+        let (w, input) = match n.state.get() {
+            State::Done => (n.next.get(), Some(n)),
+            _ => (Some(n), None),
+        };
+        let Some(w) = w else { return };
+        self.running.set(Some(w));
+        self.input.set(input);
+        self.show_node(w);
+        // SAFETY: what stands in a list is a DONE node with a waiter of its types (I5), or a
+        // QUEUED node, which runs on what it holds itself.
+        let done = unsafe { (w.vt.get().run)(self, w, input) };
+        self.running.set(None);
+        if let Some(input) = input {
+            self.release(input);
+        }
+        if let Some(done) = done {
+            self.complete(done);
+        }
+    }
+
+    /// A callback panicked: ends its node, and puts right what `run` did not get to.
+    #[cold]
+    fn recover(&self, payload: Box<dyn std::any::Any + Send>) {
+        let Some(w) = self.running.take() else {
+            raise(&Report::destructor(payload, None));
+            return;
+        };
+        if w.vt.get().kind == super::Kind::Flow {
+            self.flow.set(None);
+        }
+        let site = self.site_of(w);
+        if let Some(input) = self.input.take() {
+            self.release(input);
+        }
+        match w.state.get() {
+            State::Running => {
+                let stop = Stop::Panicked(Panic::new(payload, Some(site)));
+                // SAFETY: RUNNING, and an unwind finds the payload empty, or a flow's future
+                // that its `stop` closes first (I4).
+                unsafe { (w.vt.get().stop)(self, w, stop) };
+                self.complete(w);
+            }
+            State::Done => {
+                raise(&Report::destructor(payload, Some(site)));
+                self.complete(w);
+            }
+            // It was replaced or forwarded before what panicked was dropped.
+            _ => raise(&Report::destructor(payload, Some(site))),
+        }
+    }
+
+    /// `n` is `DONE`, and the producer's reference is ours.
+    #[inline]
+    pub(super) fn complete(&self, n: Node) {
+        let Some(w) = n.next.get() else {
+            self.release(n);
+            return;
+        };
+        if n.has(flag::AWAITED) {
+            n.clear(flag::AWAITED);
+            n.next.set(None);
+            // SAFETY: AWAITED says that `next` is a flow or a waker (I5).
+            unsafe { (w.vt.get().notice)(self, w) };
+            self.release(n);
+        } else if w.vt.get().lanes & n.lane.get() != 0 {
+            self.queue.push(n);
+        } else {
+            self.handing.push(n);
+        }
+    }
+
+    /// Gives one reference back.
+    #[inline]
+    pub(super) fn release(&self, n: Node) {
+        let rc = n.rc.get() - 1;
+        n.rc.set(rc);
+        if rc == 0 {
+            self.dispose(n);
+        }
+    }
+
+    #[inline]
+    fn dispose(&self, n: Node) {
+        match n.state.get() {
+            State::Done => self.bury(n),
+            State::Moved => self.dispose_moved(n),
+            _ => self.free(n),
+        }
+    }
+
+    #[cold]
+    fn dispose_moved(&self, mut n: Node) {
+        // A replaced node holds whoever took its place; such a line can be long.
+        loop {
+            let held = n.next.take();
+            self.free(n);
+            let Some(next) = held else { return };
+            let rc = next.rc.get() - 1;
+            next.rc.set(rc);
+            if rc > 0 {
+                return;
+            }
+            match next.state.get() {
+                State::Moved => n = next,
+                State::Done => return self.bury(next),
+                _ => return self.free(next),
+            }
+        }
+    }
+
+    /// Nobody can take this outcome any more: drop or report it. One after the other, however
+    /// they nest (I7).
+    #[inline(never)]
+    fn bury(&self, n: Node) {
+        n.up.set(self.graves.replace(Some(n)));
+        if self.burying.replace(true) {
+            return;
+        }
+        let held = hold();
+        while let Some(n) = self.graves.get() {
+            self.graves.set(n.up.take());
+            let dropped = catch_unwind(AssertUnwindSafe(|| {
+                // SAFETY: a grave is DONE, at count zero.
+                unsafe { (n.vt.get().discard)(self, n) };
+            }));
+            if let Err(payload) = dropped {
+                raise(&Report::destructor(payload, Some(n.site.get())));
+            }
+            // The state is TAKEN from before the user's code ran.
+            self.free(n);
+        }
+        drop(held);
+        self.burying.set(false);
+    }
+
+    pub(crate) fn queue_is_empty(&self) -> bool {
+        self.queue.is_empty() && self.handing.is_empty()
+    }
+
+    fn running_site(&self) -> Option<Site> {
+        self.running.get().map(|n| self.site_of(n))
+    }
+
+    fn site_of(&self, n: Node) -> Site {
+        if n.vt.get().kind == super::Kind::Flow {
+            super::flow::standing_at(n)
+        } else {
+            n.site.get()
+        }
+    }
+
+    #[inline]
+    fn show_node(&self, n: Node) {
+        if !self.beacon.get().is_null() {
+            self.show(Some(self.site_of(n)));
+        }
+    }
+
+    /// Tells the watchdog what runs.
+    #[inline]
+    fn show(&self, site: Option<Site>) {
+        let beacon = self.beacon.get();
+        if beacon.is_null() {
+            return;
+        }
+        // SAFETY: `hosting` sets the pointer to a beacon it keeps alive and unsets it before that
+        // is dropped.
+        let beacon = unsafe { &*beacon };
+        let site = site.map_or(std::ptr::null(), std::ptr::from_ref);
+        beacon.site.store(site.cast_mut(), Ordering::Relaxed);
+    }
+}
+
+/// What a beacon shows, as a site again.
+pub(crate) fn site_of_beacon(shown: *mut std::panic::Location<'static>) -> Option<Site> {
+    // SAFETY: only `show` writes to a beacon: null, or a `&'static Location`.
+    unsafe { shown.cast_const().as_ref() }
+}

@@ -1,0 +1,191 @@
+//! A flow's wakers: a borrowed one that costs nothing, and one that any thread may keep.
+
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
+
+use super::flow::{common, orphaned, rewake};
+use super::{Hdr, Node, cx};
+use crate::inbox::{self, Entry, Inbox};
+
+/// The waker lent to a flow's poll.
+///
+/// # Safety
+///
+/// It, not its clones, must be gone before the poll returns, and is never dropped.
+pub(super) unsafe fn local(f: Node) -> Waker {
+    // SAFETY: the functions of LOCAL take the pointer for a flow that is being polled.
+    unsafe { Waker::from_raw(RawWaker::new(f.0.as_ptr().cast_const().cast(), &LOCAL)) }
+}
+
+/// Whether `waker` is the one lent to the poll of `f`.
+pub(super) fn is_local(waker: &Waker, f: Node) -> bool {
+    std::ptr::eq(waker.vtable(), &raw const LOCAL)
+        && std::ptr::eq(waker.data(), f.0.as_ptr().cast_const().cast())
+}
+
+static LOCAL: RawWakerVTable = RawWakerVTable::new(clone_local, wake_local, wake_local, drop_local);
+
+/// # Safety
+///
+/// `data` is a flow being polled. Any thread may call it while the poll lasts: only the immutable
+/// `home` and the `OnceLock` are touched.
+unsafe fn clone_local(data: *const ()) -> RawWaker {
+    // SAFETY: `local` made the pointer of a node.
+    let f = unsafe { node(data) };
+    // SAFETY: being polled, so not closed.
+    let common = unsafe { common(f) };
+    let cell = common.cell.get_or_init(|| WakeCell::new(f, common.home));
+    let waker = std::mem::ManuallyDrop::new(Waker::from(cell.handle()));
+    RawWaker::new(waker.data(), waker.vtable())
+}
+
+/// # Safety
+///
+/// As [`clone_local`].
+unsafe fn wake_local(data: *const ()) {
+    // SAFETY: `local` made the pointer of a node.
+    let f = unsafe { node(data) };
+    // SAFETY: being polled, so not closed.
+    let common = unsafe { common(f) };
+    let cx = cx();
+    if common.home == cx.id() {
+        rewake(cx, f);
+    } else {
+        common.cell.get_or_init(|| WakeCell::new(f, common.home)).wake();
+    }
+}
+
+/// # Safety
+///
+/// None.
+unsafe fn drop_local(_: *const ()) {}
+
+/// # Safety
+///
+/// `data` points at a live node.
+unsafe fn node(data: *const ()) -> Node {
+    // SAFETY: the caller's promise; a node's address is never null.
+    Node(unsafe { std::ptr::NonNull::new_unchecked(data.cast_mut().cast::<Hdr>()) })
+}
+
+/// What other threads see of a flow (I9).
+pub(crate) struct WakeCell {
+    /// Null once the flow has ended. Only the home thread looks behind it.
+    flow: AtomicPtr<Hdr>,
+    home: u64,
+    inbox: Arc<Inbox>,
+    /// It stands in the inbox already.
+    notified: AtomicBool,
+    /// Handles alive.
+    wakers: AtomicUsize,
+    handle: Mutex<Weak<Handle>>,
+}
+
+/// What wakers share. Its end says that no waker is left.
+struct Handle(Arc<WakeCell>);
+
+impl WakeCell {
+    fn new(f: Node, home: u64) -> Arc<Self> {
+        Arc::new(Self {
+            flow: AtomicPtr::new(f.0.as_ptr()),
+            home,
+            inbox: inbox::of_thread(home),
+            notified: AtomicBool::new(false),
+            wakers: AtomicUsize::new(0),
+            handle: Mutex::new(Weak::new()),
+        })
+    }
+
+    fn handle(self: &Arc<Self>) -> Arc<Handle> {
+        let mut kept = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = kept.upgrade() {
+            return handle;
+        }
+        self.wakers.fetch_add(1, Ordering::AcqRel);
+        let handle = Arc::new(Handle(self.clone()));
+        *kept = Arc::downgrade(&handle);
+        handle
+    }
+
+    /// Whether a waker is left, or has done its work already.
+    pub(super) fn is_live(&self) -> bool {
+        self.wakers.load(Ordering::Acquire) > 0 || self.notified.load(Ordering::Acquire)
+    }
+
+    /// The flow has ended; wakers may come when they like.
+    pub(super) fn forget(&self) {
+        self.flow.store(std::ptr::null_mut(), Ordering::Release);
+    }
+
+    fn wake(self: &Arc<Self>) {
+        let cx = cx();
+        if self.home == cx.id() {
+            if let Some(f) = self.flow() {
+                rewake(cx, f);
+                // Never run from within a waker: whoever wakes may hold a lock. A loop that
+                // sleeps, or a host that waits for its descriptor, is told.
+                if cx.is_idle() {
+                    self.inbox.nudge();
+                }
+            }
+            return;
+        }
+        if !self.notified.swap(true, Ordering::AcqRel) {
+            self.inbox.push(Entry::Wake(self.clone()));
+        }
+    }
+
+    /// The home thread took it out of its inbox.
+    pub(crate) fn arrived(&self) {
+        self.notified.store(false, Ordering::Release);
+        if let Some(f) = self.flow() {
+            rewake(cx(), f);
+        }
+    }
+
+    /// The home thread was told that the last waker is gone.
+    pub(crate) fn arrived_orphaned(&self) {
+        if let Some(f) = self.flow() {
+            orphaned(cx(), f);
+        }
+    }
+
+    /// The flow, on its home thread, while it has not ended.
+    fn flow(&self) -> Option<Node> {
+        debug_assert_eq!(self.home, cx().id());
+        std::ptr::NonNull::new(self.flow.load(Ordering::Acquire)).map(Node)
+    }
+}
+
+impl Wake for Handle {
+    fn wake(self: Arc<Self>) {
+        self.0.wake();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.wake();
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let cell = &self.0;
+        if cell.wakers.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let cx = cx();
+        if cell.home != cx.id() {
+            if !cell.flow.load(Ordering::Acquire).is_null() {
+                cell.inbox.push(Entry::Orphan(cell.clone()));
+            }
+            return;
+        }
+        if let Some(f) = cell.flow() {
+            orphaned(cx, f);
+            if cx.is_idle() && !cx.queue_is_empty() {
+                cell.inbox.nudge();
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! How something that finishes later has ended.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Arc, Mutex};
+
+use crate::{Failure, Fault};
+
+/// How a [`Deferred`](crate::Deferred) ended.
+///
+/// `Ok` and `Err` are the data. `Stop` is what happened to the flow itself; steps such as `map`
+/// and `or_else` never see it, only those that ask for the whole outcome do (`then`, `settled`).
+#[derive(Debug)]
+#[must_use = "an outcome may be a failure or a stop; look at it, or it goes unseen"]
+pub enum Outcome<T, E: Fault = Failure> {
+    /// It produced a value.
+    Ok(T),
+    /// It failed.
+    Err(E),
+    /// It was cancelled, it panicked, or nobody was left to finish it.
+    Stop(Stop),
+}
+
+impl<T, E: Fault> Outcome<T, E> {
+    /// The value, if there is one; an error or a stop is dropped.
+    pub fn ok(self) -> Option<T> {
+        match self {
+            Self::Ok(value) => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The error, if there is one.
+    pub fn err(self) -> Option<E> {
+        match self {
+            Self::Err(error) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Why it stopped, if it did.
+    pub fn stop(&self) -> Option<&Stop> {
+        match self {
+            Self::Stop(stop) => Some(stop),
+            _ => None,
+        }
+    }
+
+    /// Whether this is [`Outcome::Ok`].
+    pub fn is_ok(&self) -> bool {
+        matches!(self, Self::Ok(_))
+    }
+
+    /// Whether this is [`Outcome::Err`].
+    pub fn is_err(&self) -> bool {
+        matches!(self, Self::Err(_))
+    }
+
+    /// Whether this is `Stop(Cancelled)`.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Stop(Stop::Cancelled))
+    }
+
+    /// Applies `f` to the value and leaves the other two lanes as they are.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U, E> {
+        match self {
+            Self::Ok(value) => Outcome::Ok(f(value)),
+            Self::Err(error) => Outcome::Err(error),
+            Self::Stop(stop) => Outcome::Stop(stop),
+        }
+    }
+
+    pub(crate) fn lane(&self) -> u8 {
+        match self {
+            Self::Ok(_) => lane::OK,
+            Self::Err(_) => lane::ERR,
+            Self::Stop(_) => lane::STOP,
+        }
+    }
+}
+
+impl<T> Outcome<T, Failure> {
+    /// The outcome as a `Result`, a stop told as a [`Failure`].
+    ///
+    /// # Errors
+    ///
+    /// The failure itself, or one that says how the flow stopped.
+    ///
+    /// ```
+    /// use thence_core::{Failure, Outcome, Stop};
+    ///
+    /// let cut: Outcome<u8> = Outcome::Stop(Stop::Cancelled);
+    /// assert_eq!(cut.into_result().unwrap_err().to_string(), "cancelled");
+    /// ```
+    pub fn into_result(self) -> Result<T, Failure> {
+        match self {
+            Self::Ok(value) => Ok(value),
+            Self::Err(failure) => Err(failure),
+            Self::Stop(stop) => Err(Failure::msg(stop)),
+        }
+    }
+}
+
+impl<T, E: Fault> From<Result<T, E>> for Outcome<T, E> {
+    fn from(result: Result<T, E>) -> Self {
+        match result {
+            Ok(value) => Self::Ok(value),
+            Err(error) => Self::Err(error),
+        }
+    }
+}
+
+impl<T: Clone, E: Fault + Clone> Clone for Outcome<T, E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Ok(value) => Self::Ok(value.clone()),
+            Self::Err(error) => Self::Err(error.clone()),
+            Self::Stop(stop) => Self::Stop(stop.clone()),
+        }
+    }
+}
+
+/// What happened to a flow that gave neither a value nor an error.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Stop {
+    /// Somebody asked for it, and the work ended without a value of its own.
+    Cancelled,
+    /// The trigger was dropped unfired, or nothing was left that could ever wake the flow.
+    Lost,
+    /// A callback panicked. The panic was caught; the loop went on.
+    Panicked(Panic),
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Lost => f.write_str("lost: nothing is left that could finish it"),
+            Self::Panicked(panic) => write!(f, "panicked: {}", panic.message()),
+        }
+    }
+}
+
+/// A caught panic: its message, its payload, and the step that ran.
+#[derive(Clone)]
+pub struct Panic(Arc<Caught>);
+
+struct Caught {
+    message: String,
+    payload: Mutex<Option<Box<dyn Any + Send>>>,
+    site: Option<&'static Location<'static>>,
+}
+
+impl Panic {
+    pub(crate) fn new(
+        payload: Box<dyn Any + Send>,
+        site: Option<&'static Location<'static>>,
+    ) -> Self {
+        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
+            (*text).to_owned()
+        } else if let Some(text) = payload.downcast_ref::<String>() {
+            text.clone()
+        } else {
+            "a payload that is not text".to_owned()
+        };
+        Self(Arc::new(Caught { message, payload: Mutex::new(Some(payload)), site }))
+    }
+
+    /// The text the code panicked with.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The site of the step whose callback panicked.
+    pub fn site(&self) -> Option<&'static Location<'static>> {
+        self.0.site
+    }
+
+    /// The panic's payload, for `std::panic::resume_unwind`; the first caller gets it.
+    pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
+        self.0.payload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    }
+}
+
+impl fmt::Debug for Panic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Panic")
+            .field("message", &self.0.message)
+            .field("site", &self.0.site)
+            .finish()
+    }
+}
+
+/// The error of what cannot fail.
+///
+/// thence's own empty enum, because `std::convert::Infallible` is an `Error` and would make
+/// `.await` give a `Result` where there is nothing to match on.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Never {}
+
+impl fmt::Display for Never {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+/// Bits that say which lane an outcome is on, or which lanes a step has a callback for.
+pub(crate) mod lane {
+    pub(crate) const OK: u8 = 1;
+    pub(crate) const ERR: u8 = 2;
+    pub(crate) const STOP: u8 = 4;
+    pub(crate) const ALL: u8 = OK | ERR | STOP;
+}

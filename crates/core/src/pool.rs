@@ -1,0 +1,239 @@
+//! Pooled things that go back only by hand.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::rc::{Rc, Weak};
+
+use crate::{Deferred, Failure, Outcome, Trigger};
+
+/// A bounded pool of things that are costly to make: connections.
+///
+/// A [`Lease`] goes back only through [`Lease::give_back`]. One that is dropped, by a timeout, a
+/// hang-up, a cancellation or a `?`, is closed: nobody ever reads the answer to another's
+/// question (DESIGN.md §3.4).
+///
+/// ```
+/// use thence_core::{Deferred, Pool};
+///
+/// let pool = Pool::new(1, || Deferred::ok(String::from("connection")));
+/// pool.lease().inspect(|c| assert_eq!(&***c, "connection")).map(|c| c.give_back()).report();
+/// assert_eq!((pool.open(), pool.idle()), (1, 1));
+/// pool.lease().map(drop).report(); // dropped, so closed
+/// assert_eq!((pool.open(), pool.idle()), (0, 0));
+/// ```
+pub struct Pool<C: 'static>(Rc<Shared<C>>);
+
+struct Shared<C: 'static> {
+    idle: RefCell<Vec<C>>,
+    waiting: RefCell<VecDeque<Trigger<Lease<C>>>>,
+    connect: Box<dyn Fn() -> Deferred<C>>,
+    /// Idle, leased, or being made.
+    open: Cell<usize>,
+    making: Cell<usize>,
+    max: usize,
+}
+
+impl<C: 'static> Pool<C> {
+    /// A pool of at most `max` things, each made by `connect` when none is idle.
+    ///
+    /// # Panics
+    ///
+    /// If `max` is 0: nobody could ever lease anything.
+    pub fn new(max: usize, connect: impl Fn() -> Deferred<C> + 'static) -> Self {
+        assert!(max > 0, "a pool of at most 0 things could never lease one");
+        Self(Rc::new(Shared {
+            idle: RefCell::default(),
+            waiting: RefCell::default(),
+            connect: Box::new(connect),
+            open: Cell::new(0),
+            making: Cell::new(0),
+            max,
+        }))
+    }
+
+    /// Leases one: idle, or new, or the next that is given back or closed. First come, first
+    /// served; one who leaves or is cancelled is passed over, and what had been handed to him
+    /// goes to the next.
+    ///
+    /// Fails with what `connect` fails with.
+    #[track_caller]
+    pub fn lease(&self) -> Deferred<Lease<C>> {
+        let (trigger, d) = Deferred::new();
+        trigger.on_unclaimed(|lease: Lease<C>| lease.give_back());
+        self.0.waiting.borrow_mut().push_back(trigger);
+        serve(&self.0);
+        d
+    }
+
+    /// How many are idle.
+    pub fn idle(&self) -> usize {
+        self.0.idle.borrow().len()
+    }
+
+    /// How many there are: idle, leased, or being made.
+    pub fn open(&self) -> usize {
+        self.0.open.get()
+    }
+
+    /// How many wait for one.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.borrow().iter().filter(|trigger| !trigger.is_cancelled()).count()
+    }
+
+    /// Closes what is idle and not `fit`.
+    pub fn retain(&self, fit: impl FnMut(&mut C) -> bool) {
+        let mut idle = std::mem::take(&mut *self.0.idle.borrow_mut());
+        let before = idle.len();
+        idle.retain_mut(fit);
+        self.0.open.set(self.0.open.get() - (before - idle.len()));
+        let came_back = std::mem::replace(&mut *self.0.idle.borrow_mut(), idle);
+        self.0.idle.borrow_mut().extend(came_back);
+        serve(&self.0);
+    }
+}
+
+impl<C: 'static> Clone for Pool<C> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<C: 'static> fmt::Debug for Pool<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("idle", &self.idle())
+            .field("open", &self.open())
+            .field("waiting", &self.waiting())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Hands out what is there, and makes more while somebody waits and there is room.
+fn serve<C: 'static>(pool: &Rc<Shared<C>>) {
+    while next_is_there(pool) {
+        let Some(thing) = pool.idle.borrow_mut().pop() else { break };
+        let next = pool.waiting.borrow_mut().pop_front();
+        let lease = Lease { thing: Some(thing), pool: Rc::downgrade(pool) };
+        match next {
+            Some(trigger) => trigger.fire(lease),
+            None => return lease.give_back(),
+        }
+    }
+    loop {
+        let short = pool.waiting.borrow().len().saturating_sub(pool.making.get());
+        if short == 0 || pool.open.get() >= pool.max {
+            return;
+        }
+        make(pool);
+    }
+}
+
+/// Drops those in front who wait no longer; whether anybody is left.
+fn next_is_there<C: 'static>(pool: &Shared<C>) -> bool {
+    loop {
+        let mut waiting = pool.waiting.borrow_mut();
+        match waiting.front() {
+            None => return false,
+            Some(trigger) if trigger.is_wanted() => return true,
+            Some(_) => {
+                let gone = waiting.pop_front();
+                drop(waiting);
+                drop(gone);
+            }
+        }
+    }
+}
+
+fn make<C: 'static>(pool: &Rc<Shared<C>>) {
+    pool.open.set(pool.open.get() + 1);
+    pool.making.set(pool.making.get() + 1);
+    let home = pool.clone();
+    let made = Deferred::<(), Failure>::ok(()).and_then({
+        let pool = pool.clone();
+        move |()| (pool.connect)()
+    });
+    made.then(move |outcome| {
+        home.making.set(home.making.get() - 1);
+        match outcome {
+            Outcome::Ok(thing) => home.idle.borrow_mut().push(thing),
+            outcome => {
+                home.open.set(home.open.get() - 1);
+                let next =
+                    if next_is_there(&home) { home.waiting.borrow_mut().pop_front() } else { None };
+                let outcome = outcome.map(|_| unreachable!("the value was taken above"));
+                match next {
+                    Some(trigger) => trigger.settle(outcome),
+                    // Nobody waits any more; what failed is still said.
+                    None => drop(Deferred::<Lease<C>>::ended(outcome)),
+                }
+            }
+        }
+        serve(&home);
+        Ok::<(), Failure>(())
+    })
+    .report();
+}
+
+/// A thing that is leased from a [`Pool`]. Dropped, it is closed.
+pub struct Lease<C: 'static> {
+    /// `None` once it was given back.
+    thing: Option<C>,
+    pool: Weak<Shared<C>>,
+}
+
+impl<C: 'static> Lease<C> {
+    /// Gives it back to its pool, for the next one. Only for a thing that is in step again: its
+    /// answer read to the end.
+    pub fn give_back(mut self) {
+        let Some(thing) = self.thing.take() else { return };
+        if let Some(pool) = self.pool.upgrade() {
+            pool.idle.borrow_mut().push(thing);
+            serve(&pool);
+        }
+    }
+
+    /// Takes it out of the pool for good.
+    pub fn detach(mut self) -> C {
+        let thing = self.thing.take().expect("a lease holds its thing until it is consumed");
+        closed(&self.pool);
+        thing
+    }
+}
+
+impl<C: 'static> Drop for Lease<C> {
+    fn drop(&mut self) {
+        if let Some(thing) = self.thing.take() {
+            drop(thing);
+            closed(&self.pool);
+        }
+    }
+}
+
+fn closed<C: 'static>(pool: &Weak<Shared<C>>) {
+    if let Some(pool) = pool.upgrade() {
+        pool.open.set(pool.open.get() - 1);
+        serve(&pool);
+    }
+}
+
+impl<C: 'static> Deref for Lease<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        self.thing.as_ref().expect("a lease holds its thing until it is consumed")
+    }
+}
+
+impl<C: 'static> DerefMut for Lease<C> {
+    fn deref_mut(&mut self) -> &mut C {
+        self.thing.as_mut().expect("a lease holds its thing until it is consumed")
+    }
+}
+
+impl<C: fmt::Debug + 'static> fmt::Debug for Lease<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(&self.thing).finish()
+    }
+}

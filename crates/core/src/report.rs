@@ -1,0 +1,214 @@
+//! Where what nobody handled goes: the failure hook of the thread.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+
+use crate::fault::{Fault, Step};
+use crate::{Outcome, Stop};
+
+/// Something that reached its end unhandled: an error, a panic, or a lost trigger.
+#[derive(Clone, Debug)]
+pub struct Report {
+    kind: Kind,
+    message: String,
+    steps: Vec<Step>,
+    omitted_text: Option<String>,
+    cause: Option<&'static str>,
+}
+
+/// What a [`Report`] is about.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// A destructor panicked while a Deferred was dropped.
+    DestructorPanicked,
+    /// An error that nobody handled.
+    Failed,
+    /// A trigger that was dropped unfired, or a flow that nothing can wake.
+    Lost,
+    /// A callback panicked.
+    Panicked,
+}
+
+impl Report {
+    pub(crate) fn failed<E: Fault>(error: &E, trail: &E::Trail) -> Self {
+        let steps = error.steps(trail);
+        let any: &dyn std::any::Any = error;
+        let omitted_text =
+            any.downcast_ref::<crate::Failure>().map(|failure| format!("{failure:?}"));
+        Self { kind: Kind::Failed, message: error.message(), steps, omitted_text, cause: None }
+    }
+
+    /// `None` for a cancellation: that was asked for.
+    pub(crate) fn stopped(stop: &Stop, site: &'static Location<'static>) -> Option<Self> {
+        let kind = match stop {
+            Stop::Cancelled => return None,
+            Stop::Lost => Kind::Lost,
+            Stop::Panicked(_) => Kind::Panicked,
+        };
+        let mut steps = vec![Step { site, label: None }];
+        if let Stop::Panicked(panic) = stop
+            && let Some(at) = panic.site()
+            && at != site
+        {
+            steps.insert(0, Step { site: at, label: None });
+        }
+        Some(Self { kind, message: stop.to_string(), steps, omitted_text: None, cause: None })
+    }
+
+    pub(crate) fn destructor(
+        payload: Box<dyn std::any::Any + Send>,
+        site: Option<&'static Location<'static>>,
+    ) -> Self {
+        let panic = crate::outcome::Panic::new(payload, site);
+        Self {
+            kind: Kind::DestructorPanicked,
+            message: format!("panicked while being dropped: {}", panic.message()),
+            steps: site.map(|site| Step { site, label: None }).into_iter().collect(),
+            omitted_text: None,
+            cause: None,
+        }
+    }
+
+    /// Says which event or request it began with.
+    #[must_use]
+    pub fn caused_by(mut self, cause: &'static str) -> Self {
+        self.cause = Some(cause);
+        self
+    }
+
+    /// What it is about.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The message, with its causes, on one line.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Where the Deferred was made: the first site of the trail.
+    pub fn site(&self) -> Option<&'static Location<'static>> {
+        self.steps.first().map(|step| step.site)
+    }
+
+    /// The steps it passed, first to last.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The event or request it began with, where that is known.
+    pub fn cause(&self) -> Option<&'static str> {
+        self.cause
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unhandled: ")?;
+        match &self.omitted_text {
+            Some(text) => f.write_str(text)?,
+            None => {
+                f.write_str(&self.message)?;
+                for step in &self.steps {
+                    write!(f, "\n    at {step}")?;
+                }
+            }
+        }
+        match self.cause {
+            Some(cause) => write!(f, "\n    began with {cause}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Replaces this thread's failure hook and gives back the one it had.
+///
+/// The hook is called at the instant something reaches an end unhandled, in the middle of
+/// whatever dropped it, with the queue held. It is never called from within itself: what fails in
+/// a hook, or panics there, goes to the default one, which is a `tracing` error.
+///
+/// ```
+/// use std::{cell::RefCell, rc::Rc};
+/// use thence_core::{Deferred, Failure, set_failure_hook};
+///
+/// let seen = Rc::new(RefCell::new(Vec::new()));
+/// let log = seen.clone();
+/// let before = set_failure_hook(move |report| log.borrow_mut().push(report.message().to_owned()));
+///
+/// Deferred::<u8>::err(Failure::msg("nobody looks at this")).report();
+/// assert_eq!(*seen.borrow(), ["nobody looks at this"]);
+/// thence_core::restore_failure_hook(before);
+/// ```
+pub fn set_failure_hook(hook: impl Fn(&Report) + 'static) -> FailureHook {
+    let new: Option<Rc<dyn Fn(&Report)>> = Some(Rc::new(hook));
+    FailureHook(HOOK.with(|cell| cell.replace(new)))
+}
+
+/// Puts a hook back that [`set_failure_hook`] gave.
+pub fn restore_failure_hook(hook: FailureHook) {
+    HOOK.with(|cell| *cell.borrow_mut() = hook.0);
+}
+
+/// A hook that was replaced; to be put back with [`restore_failure_hook`].
+pub struct FailureHook(Option<Rc<dyn Fn(&Report)>>);
+
+impl fmt::Debug for FailureHook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FailureHook").field("custom", &self.0.is_some()).finish()
+    }
+}
+
+/// How many reports this thread has made.
+pub fn unhandled() -> u64 {
+    COUNT.get()
+}
+
+/// Hands `report` to this thread's failure hook, as if it had reached an end unhandled.
+pub fn raise(report: &Report) {
+    COUNT.set(COUNT.get() + 1);
+    // A thread that is ending has no hook any more; the report is still made.
+    let hook = HOOK.try_with(|cell| cell.try_borrow().ok().and_then(|hook| hook.clone()));
+    match hook {
+        Ok(Some(hook)) if !IN_HOOK.replace(true) => {
+            let ran = catch_unwind(AssertUnwindSafe(|| hook(report)));
+            let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
+            IN_HOOK.set(false);
+            if ran.is_err() || dropped.is_err() {
+                log(report);
+                tracing::error!("the failure hook itself panicked; the report above was its work");
+            }
+        }
+        _ => log(report),
+    }
+}
+
+/// Reports what is unhandled of an outcome and drops the rest.
+pub(crate) fn unclaimed<T, E: Fault>(
+    outcome: Outcome<T, E>,
+    trail: &E::Trail,
+    site: &'static Location<'static>,
+) {
+    match outcome {
+        Outcome::Ok(value) => drop(value),
+        Outcome::Err(error) => raise(&Report::failed(&error, trail)),
+        Outcome::Stop(stop) => {
+            if let Some(report) = Report::stopped(&stop, site) {
+                raise(&report);
+            }
+        }
+    }
+}
+
+fn log(report: &Report) {
+    // A subscriber may panic; nothing unwinds out of a Deferred's drop.
+    let _ = catch_unwind(AssertUnwindSafe(|| tracing::error!("{report}")));
+}
+
+thread_local! {
+    static HOOK: RefCell<Option<Rc<dyn Fn(&Report)>>> = const { RefCell::new(None) };
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+    static IN_HOOK: Cell<bool> = const { Cell::new(false) };
+}
