@@ -133,6 +133,13 @@ pub enum Stop {
     Panicked(Panic),
 }
 
+impl Stop {
+    /// The Stop of a panic that somebody else caught, such as a pool's thread.
+    pub fn panicked(payload: Box<dyn Any + Send>) -> Self {
+        Self::Panicked(Panic::new(payload, None))
+    }
+}
+
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
