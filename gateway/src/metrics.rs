@@ -1,0 +1,327 @@
+//! What the gateway counts, as Prometheus text.
+//!
+//! The loop alone counts, so a count is a cell and costs an addition. The names are few and fixed:
+//! a crate for them would be larger than this file.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    fmt::Write as _,
+    time::Duration,
+};
+
+use crate::answer::Refusal;
+
+/// How a request ended, as its counter and its log line say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The client left and the upstream's work was stopped.
+    Cancelled,
+    /// It came to its end, whether somebody still waited for it or not.
+    Finished,
+    /// The client left before the upstream heard of it.
+    NotSent,
+}
+
+impl Outcome {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Finished => "finished",
+            Self::NotSent => "not sent",
+        }
+    }
+}
+
+/// How a look-up ended. An anonymous request has none (S11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Lookup {
+    /// The store did not answer.
+    Error,
+    /// A clock had run out.
+    Expired,
+    /// A session in force.
+    Hit,
+    /// The cookie was not signed here; the store was not asked.
+    Malformed,
+    /// No such row.
+    Miss,
+    /// Somebody had ended it.
+    Revoked,
+    /// The queue was full, or the deadline passed.
+    Shed,
+}
+
+impl Lookup {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Expired => "expired",
+            Self::Hit => "hit",
+            Self::Malformed => "malformed",
+            Self::Miss => "miss",
+            Self::Revoked => "revoked",
+            Self::Shed => "shed",
+        }
+    }
+}
+
+/// Every count of the gateway.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    requests: RefCell<BTreeMap<(u16, Outcome), u64>>,
+    request_seconds: Histogram,
+    lookups: RefCell<BTreeMap<Lookup, u64>>,
+    lookup_seconds: Histogram,
+    upstream_failures: RefCell<BTreeMap<Refusal, u64>>,
+    retries: Cell<u64>,
+    /// Requests being served now; the bound is the gateway's affair.
+    pub in_flight: Cell<usize>,
+    /// Jobs that wait for a thread of the pool.
+    pub worker_queue: Cell<usize>,
+    /// Rows whose idle clock was moved.
+    pub touched: Cell<u64>,
+    /// Rows of ended sessions that were removed.
+    pub swept: Cell<u64>,
+}
+
+impl Metrics {
+    /// A request has ended.
+    pub fn request(&self, code: u16, outcome: Outcome, took: Duration) {
+        *self.requests.borrow_mut().entry((code, outcome)).or_default() += 1;
+        self.request_seconds.observe(took);
+    }
+
+    /// A look-up has ended; `took` is for those that asked the store.
+    pub fn lookup(&self, result: Lookup, took: Option<Duration>) {
+        *self.lookups.borrow_mut().entry(result).or_default() += 1;
+        if let Some(took) = took {
+            self.lookup_seconds.observe(took);
+        }
+    }
+
+    /// The upstream failed a request.
+    pub fn upstream_failure(&self, kind: Refusal) {
+        *self.upstream_failures.borrow_mut().entry(kind).or_default() += 1;
+    }
+
+    /// A request was sent again, on a fresh connection (rule 66).
+    pub fn retry(&self) {
+        self.retries.set(self.retries.get() + 1);
+    }
+
+    /// Everything in Prometheus' text format, version 0.0.4.
+    pub fn render(&self) -> String {
+        let mut page = Page::default();
+        page.family("thence_gate_requests_total", "counter", "Requests that have ended.");
+        for ((code, outcome), count) in &*self.requests.borrow() {
+            let outcome = outcome.word();
+            let labels = format!("{{route=\"{ROUTE}\",code=\"{code}\",outcome=\"{outcome}\"}}");
+            page.sample(&labels, count);
+        }
+        page.family(
+            "thence_gate_request_seconds",
+            "histogram",
+            "From a request's head to its answer's end.",
+        );
+        self.request_seconds.render(&mut page);
+        page.family(
+            "thence_gate_session_lookups_total",
+            "counter",
+            "Session cookies that were looked up.",
+        );
+        for (result, count) in &*self.lookups.borrow() {
+            page.sample(&format!("{{result=\"{}\"}}", result.word()), count);
+        }
+        page.family(
+            "thence_gate_session_lookup_seconds",
+            "histogram",
+            "Time to ask the session store, waiting for a thread included.",
+        );
+        self.lookup_seconds.render(&mut page);
+        page.family(
+            "thence_gate_upstream_failures_total",
+            "counter",
+            "Requests the upstream failed.",
+        );
+        for (kind, count) in &*self.upstream_failures.borrow() {
+            page.sample(&format!("{{kind=\"{}\"}}", kind.word()), count);
+        }
+        page.single(
+            "thence_gate_retries_total",
+            "counter",
+            "Requests sent again.",
+            self.retries.get(),
+        );
+        page.single(
+            "thence_gate_requests_in_flight",
+            "gauge",
+            "Requests being served.",
+            self.in_flight.get(),
+        );
+        page.single(
+            "thence_gate_worker_queue_depth",
+            "gauge",
+            "Jobs waiting for a thread.",
+            self.worker_queue.get(),
+        );
+        page.single(
+            "thence_gate_sessions_touched_total",
+            "counter",
+            "Idle clocks moved.",
+            self.touched.get(),
+        );
+        page.single(
+            "thence_gate_sessions_swept_total",
+            "counter",
+            "Ended sessions removed.",
+            self.swept.get(),
+        );
+        page.text
+    }
+}
+
+/// Durations in buckets.
+#[derive(Debug, Default)]
+struct Histogram {
+    /// One for each bound and one for what is above all.
+    counts: [Cell<u64>; BOUNDS.len() + 1],
+    sum: Cell<Duration>,
+}
+
+impl Histogram {
+    fn observe(&self, took: Duration) {
+        let bucket = BOUNDS.partition_point(|(micros, _)| Duration::from_micros(*micros) < took);
+        self.counts[bucket].set(self.counts[bucket].get() + 1);
+        self.sum.set(self.sum.get().saturating_add(took));
+    }
+
+    fn render(&self, page: &mut Page) {
+        let mut total = 0;
+        for (count, bound) in self.counts.iter().zip(BOUNDS.iter().map(|b| b.1).chain(["+Inf"])) {
+            total += count.get();
+            page.sample(&format!("_bucket{{le=\"{bound}\"}}"), &total);
+        }
+        page.sample("_sum", &self.sum.get().as_secs_f64());
+        page.sample("_count", &total);
+    }
+}
+
+/// The text so far, and the family that samples belong to.
+#[derive(Debug, Default)]
+struct Page {
+    text: String,
+    family: &'static str,
+}
+
+// Writing to a String cannot fail.
+impl Page {
+    fn family(&mut self, name: &'static str, kind: &str, help: &str) {
+        self.family = name;
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, rest: &str, value: &dyn std::fmt::Display) {
+        let _ = writeln!(self.text, "{}{rest} {value}", self.family);
+    }
+
+    fn single(
+        &mut self,
+        name: &'static str,
+        kind: &str,
+        help: &str,
+        value: impl std::fmt::Display,
+    ) {
+        self.family(name, kind, help);
+        self.sample("", &value);
+    }
+}
+
+/// There is one route until there is a configuration file.
+const ROUTE: &str = "/";
+/// Bounds in microseconds, and in seconds as Prometheus wants them written.
+const BOUNDS: [(u64, &str); 14] = [
+    (500, "0.0005"),
+    (1_000, "0.001"),
+    (2_500, "0.0025"),
+    (5_000, "0.005"),
+    (10_000, "0.01"),
+    (25_000, "0.025"),
+    (50_000, "0.05"),
+    (100_000, "0.1"),
+    (250_000, "0.25"),
+    (500_000, "0.5"),
+    (1_000_000, "1"),
+    (2_500_000, "2.5"),
+    (10_000_000, "10"),
+    (30_000_000, "30"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_by_code_and_outcome() {
+        let metrics = Metrics::default();
+        metrics.request(200, Outcome::Finished, Duration::from_millis(3));
+        metrics.request(200, Outcome::Finished, Duration::from_millis(3));
+        metrics.request(499, Outcome::NotSent, Duration::from_millis(3));
+        let page = metrics.render();
+        for line in [
+            r#"thence_gate_requests_total{route="/",code="200",outcome="finished"} 2"#,
+            r#"thence_gate_requests_total{route="/",code="499",outcome="not sent"} 1"#,
+            "thence_gate_request_seconds_count 3",
+            "thence_gate_request_seconds_sum 0.009",
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn buckets_include_their_bound_and_those_below() {
+        let histogram = Histogram::default();
+        for micros in [500, 501, 40_000_000] {
+            histogram.observe(Duration::from_micros(micros));
+        }
+        let mut page = Page { family: "h", ..Page::default() };
+        histogram.render(&mut page);
+        let lines: Vec<_> = page.text.lines().collect();
+        assert_eq!(lines[..2], [r#"h_bucket{le="0.0005"} 1"#, r#"h_bucket{le="0.001"} 2"#]);
+        assert_eq!(lines[13..15], [r#"h_bucket{le="30"} 2"#, r#"h_bucket{le="+Inf"} 3"#]);
+    }
+
+    #[test]
+    fn a_look_up_that_asked_nobody_has_no_duration() {
+        let metrics = Metrics::default();
+        metrics.lookup(Lookup::Malformed, None);
+        metrics.lookup(Lookup::Hit, Some(Duration::from_micros(80)));
+        let page = metrics.render();
+        assert!(page.contains(r#"lookups_total{result="malformed"} 1"#));
+        assert!(page.contains("thence_gate_session_lookup_seconds_count 1"));
+    }
+
+    #[test]
+    fn every_family_is_described_once_and_every_line_has_a_family() {
+        let metrics = Metrics::default();
+        metrics.upstream_failure(Refusal::UpstreamSlow);
+        metrics.retry();
+        let page = metrics.render();
+        let mut seen = std::collections::BTreeSet::new();
+        let mut family = "";
+        for line in page.lines() {
+            if let Some(rest) = line.strip_prefix("# TYPE ") {
+                family = rest.split(' ').next().unwrap();
+                assert!(seen.insert(family), "{family} twice");
+            } else if !line.starts_with('#') {
+                assert!(line.starts_with(family), "{line} in {family}");
+                let value = line.rsplit(' ').next().unwrap();
+                value.parse::<f64>().expect(line);
+            }
+        }
+        assert_eq!(seen.len(), 10);
+    }
+}

@@ -1,0 +1,66 @@
+//! From a command line to what it asks for.
+
+use std::{io::Write as _, path::PathBuf};
+
+use crate::{
+    args::{Cli, Command, Serve, SessionCommand},
+    exit::{Exit, Trouble},
+    place::{Place, Surroundings, make_folder},
+    session::{
+        Life, Stamp, Store,
+        command::{self, Target},
+    },
+};
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// When it cannot be done: what was wrong, what was expected, what to do.
+pub fn run(cli: Cli) -> Result<Exit, Trouble> {
+    match cli.command {
+        None => serve(cli.serve),
+        Some(Command::Session { command }) => session(command),
+    }
+}
+
+fn session(asked: SessionCommand) -> Result<Exit, Trouble> {
+    let now = Stamp::now();
+    let said = match asked {
+        SessionCommand::Create { account, ttl, idle, format, at } => {
+            let life = Life { absolute: ttl, idle: idle.0 };
+            command::create(&open(at.store)?, &account, life, format, now)?
+        }
+        SessionCommand::List { account, at } => {
+            command::list(&open(at.store)?, account.as_ref(), now)?
+        }
+        SessionCommand::Revoke { id, account, at } => {
+            let target = account.map(Target::Account).or(id);
+            // clap has made sure that there is one.
+            let Some(target) = target else { return Ok(Exit::Usage) };
+            command::revoke(&open(at.store)?, &target, now)?
+        }
+    };
+    // `session list | head` closes the pipe early, which is no failure.
+    let _ = std::io::stdout().write_all(said.as_bytes());
+    Ok(Exit::Done)
+}
+
+/// Opens the store that was named, or the user's own.
+///
+/// # Errors
+/// When it is no store, or cannot be opened.
+pub fn open(named: Option<Place>) -> Result<Store, Trouble> {
+    let path: PathBuf = match named {
+        Some(Place(path)) => path,
+        None => {
+            let path = Surroundings::read().default_store()?;
+            make_folder(&path)?;
+            path
+        }
+    };
+    Ok(Store::open(&path)?)
+}
+
+fn serve(_asked: Serve) -> Result<Exit, Trouble> {
+    Err(Trouble::new("serving is not built yet", "phase two", "wait"))
+}

@@ -1,0 +1,117 @@
+//! The table, and how a connection to it is opened.
+
+use std::{
+    fs::{self, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::error::StoreError;
+
+/// Makes the file if it is not there, readable by its owner only: SQLite itself would follow the
+/// umask. Says whether it made it.
+pub(super) fn make_file(path: &Path) -> Result<bool, StoreError> {
+    let unreadable = |source| StoreError::Unreadable { path: path.to_owned(), source };
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // SQLite would fall back to reading only, and fail at the first write.
+            match OpenOptions::new().read(true).write(true).open(path) {
+                Ok(_) if fs::metadata(path).is_ok_and(|found| found.is_file()) => Ok(false),
+                Ok(_) => Err(unreadable(io::Error::other("it is not a file"))),
+                Err(error) => Err(unreadable(error)),
+            }
+        }
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+/// The one connection that writes (S9). Lays the table out in an empty file.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let database = |source| StoreError::Database { path: path.to_owned(), source };
+    let mut connection = open(path, WRITER_PATIENCE).map_err(database)?;
+    let application: i64 = pragma(&connection, "application_id").map_err(database)?;
+    let version: i64 = pragma(&connection, "user_version").map_err(database)?;
+    let objects: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(database)?;
+    match (application, version) {
+        (APPLICATION, LAYOUT) => {}
+        (APPLICATION, version) if version > LAYOUT => {
+            return Err(StoreError::Newer { path: path.to_owned(), version });
+        }
+        (0, 0) if objects == 0 => lay_out(&mut connection).map_err(database)?,
+        _ => return Err(StoreError::NotOurs { path: path.to_owned() }),
+    }
+    // A reader never waits for the writer, nor the other way (S9).
+    let mode: String = connection
+        .query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0))
+        .map_err(database)?;
+    if mode != "wal" {
+        return Err(StoreError::Unreadable {
+            path: path.to_owned(),
+            source: io::Error::other("its file system cannot share memory, which WAL needs"),
+        });
+    }
+    // A crash of the machine may forget the last touches; it cannot damage the file.
+    connection.pragma_update(None, "synchronous", "NORMAL").map_err(database)?;
+    Ok(connection)
+}
+
+/// One of the connections that only read.
+pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = open(path, READER_PATIENCE)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    Ok(connection)
+}
+
+fn open(path: &Path, patience: Duration) -> rusqlite::Result<Connection> {
+    // Each connection is behind a lock of ours; SQLite's own would be a second one.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(patience)?;
+    Ok(connection)
+}
+
+fn lay_out(connection: &mut Connection) -> rusqlite::Result<()> {
+    // Immediate: of two gateways that start at once, the second sees the first one's table.
+    let lay = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    if pragma(&lay, "user_version")? == 0 {
+        lay.execute_batch(TABLE)?;
+        lay.pragma_update(None, "application_id", APPLICATION)?;
+        lay.pragma_update(None, "user_version", LAYOUT)?;
+    }
+    lay.commit()
+}
+
+fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+/// Times are milliseconds since 1970. `ends_at` is whichever clock runs out first (S4), kept in
+/// the row so that one index finds what has expired.
+const TABLE: &str = "
+    CREATE TABLE session (
+        id         BLOB PRIMARY KEY CHECK (length(id) = 32),
+        account    TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        idle       INTEGER,
+        seen_at    INTEGER NOT NULL,
+        ends_at    INTEGER NOT NULL,
+        revoked_at INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_account ON session (account);
+    CREATE INDEX session_end ON session (ends_at);
+";
+/// Marks the file as ours: `thgt`.
+const APPLICATION: i64 = 0x7468_6774;
+const LAYOUT: i64 = 1;
+/// A command that revokes ten thousand sessions holds the write lock this long at most.
+const WRITER_PATIENCE: Duration = Duration::from_secs(5);
+/// Below the look-up's deadline: with WAL a reader waits only while the log is being recovered.
+const READER_PATIENCE: Duration = Duration::from_millis(200);
