@@ -30,6 +30,10 @@ struct State {
     threads: usize,
     most_threads: usize,
     closed: bool,
+    /// Jobs that may run on the caller's thread without being asked for one by one.
+    due: usize,
+    /// Told each time a job has ended, once somebody wants to know.
+    on_finished: Option<Arc<dyn Fn() + Send + Sync>>,
     /// Told, once, when the queue has room again.
     on_room: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -51,6 +55,8 @@ impl Jobs {
                 threads: 0,
                 most_threads: threads,
                 closed: false,
+                due: 0,
+                on_finished: None,
                 on_room: None,
             }),
             arrived: Condvar::new(),
@@ -63,15 +69,26 @@ impl Jobs {
         self.state().most_threads = 0;
     }
 
-    /// Takes a job, and gives a number by which it can be had back; or gives it back at once when
-    /// the queue is full or closed.
-    pub(crate) fn push(&self, job: Job) -> Result<u64, Job> {
+    /// A number for the next job. Jobs start in the order of their numbers.
+    pub(crate) fn reserve(&self) -> u64 {
+        let mut state = self.state();
+        state.next += 1;
+        state.next - 1
+    }
+
+    /// Whether a job would be taken. Only one thread gives jobs, so it stays true until it does.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = self.state();
+        !state.closed && state.queue.len() < state.limit
+    }
+
+    /// Takes a job under a number that was reserved for it; or gives it back when the queue is
+    /// full or closed, or no thread can be had.
+    pub(crate) fn push(&self, id: u64, job: Job) -> Result<(), Job> {
         let mut state = self.state();
         if state.closed || state.queue.len() >= state.limit {
             return Err(job);
         }
-        let id = state.next;
-        state.next += 1;
         state.queue.insert(id, job);
         if state.idle > 0 {
             self.0.arrived.notify_one();
@@ -89,7 +106,7 @@ impl Jobs {
                 }
             }
         }
-        Ok(id)
+        Ok(())
     }
 
     /// Takes back a job that has not started.
@@ -121,6 +138,27 @@ impl Jobs {
         let Some((job, on_room)) = self.state().take() else { return false };
         self.run(job, on_room);
         true
+    }
+
+    /// Lets one more job run in the next [`run_due`](Jobs::run_due); false when none waits.
+    pub(crate) fn let_one_run(&self) -> bool {
+        let mut state = self.state();
+        let waits = state.queue.len() > state.due;
+        state.due += usize::from(waits);
+        waits
+    }
+
+    /// Runs on this thread what [`let_one_run`](Jobs::let_one_run) let.
+    pub(crate) fn run_due(&self) {
+        let due = std::mem::take(&mut self.state().due);
+        for _ in 0..due {
+            self.run_one();
+        }
+    }
+
+    /// Has `f` called after each job that ends from now on, on the thread it ran on.
+    pub(crate) fn when_finished(&self, f: Arc<dyn Fn() + Send + Sync>) {
+        self.state().on_finished = Some(f);
     }
 
     /// How many jobs have not started.
@@ -212,8 +250,14 @@ struct Running<'a>(&'a Jobs);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.state().running -= 1;
+        let mut state = self.0.state();
+        state.running -= 1;
+        let on_finished = state.on_finished.clone();
+        drop(state);
         self.0.0.finished.notify_all();
+        if let Some(on_finished) = on_finished {
+            on_finished();
+        }
     }
 }
 
@@ -226,15 +270,20 @@ mod tests {
 
     use super::*;
 
+    fn push(jobs: &Jobs, job: impl FnOnce() + Send + 'static) -> Result<u64, Job> {
+        let id = jobs.reserve();
+        jobs.push(id, Box::new(job)).map(|()| id)
+    }
+
     #[test]
     fn jobs_start_in_order_and_a_full_queue_gives_back() {
         let jobs = Jobs::new(2, 0);
         let (tx, rx) = mpsc::channel();
         for n in 0..2 {
             let tx = tx.clone();
-            assert!(jobs.push(Box::new(move || tx.send(n).unwrap())).is_ok());
+            assert!(push(&jobs, move || tx.send(n).unwrap()).is_ok());
         }
-        assert!(jobs.push(Box::new(|| ())).is_err());
+        assert!(push(&jobs, || ()).is_err());
         assert!(jobs.run_one());
         assert!(jobs.run_one());
         assert!(!jobs.run_one());
@@ -245,7 +294,7 @@ mod tests {
     fn a_job_taken_back_never_runs_and_leaves_room() {
         let jobs = Jobs::new(1, 0);
         let room = Arc::new(AtomicUsize::new(0));
-        let id = jobs.push(Box::new(|| panic!("it was taken back"))).ok().unwrap();
+        let id = push(&jobs, || panic!("it was taken back")).ok().unwrap();
         let told = room.clone();
         jobs.when_room(move || {
             told.fetch_add(1, Ordering::Relaxed);
@@ -255,7 +304,7 @@ mod tests {
         assert_eq!(room.load(Ordering::Relaxed), 1);
         assert!(jobs.remove(id).is_none());
         assert!(!jobs.run_one());
-        assert!(jobs.push(Box::new(|| ())).is_ok());
+        assert!(push(&jobs, || ()).is_ok());
     }
 
     #[test]
@@ -265,11 +314,11 @@ mod tests {
         let (tx, rx) = mpsc::channel();
         for _ in 0..100 {
             let (ran, tx) = (ran.clone(), tx.clone());
-            let job = Box::new(move || {
+            let job = move || {
                 ran.fetch_add(1, Ordering::Relaxed);
                 tx.send(()).unwrap();
-            });
-            assert!(jobs.push(job).is_ok());
+            };
+            assert!(push(&jobs, job).is_ok());
         }
         for _ in 0..100 {
             rx.recv().unwrap();
@@ -277,7 +326,7 @@ mod tests {
         let (unstarted, running) = jobs.close(Instant::now() + Duration::from_secs(60));
         assert_eq!((unstarted.len(), running), (0, 0));
         assert_eq!(ran.load(Ordering::Relaxed), 100);
-        assert!(jobs.push(Box::new(|| ())).is_err());
+        assert!(push(&jobs, || ()).is_err());
     }
 
     #[test]
@@ -285,13 +334,13 @@ mod tests {
         let jobs = Jobs::new(10, 1);
         let (started, is_started) = mpsc::channel();
         let (release, released) = mpsc::channel::<()>();
-        let job = Box::new(move || {
+        let job = move || {
             started.send(()).unwrap();
             let _ = released.recv();
-        });
-        assert!(jobs.push(job).is_ok());
+        };
+        assert!(push(&jobs, job).is_ok());
         is_started.recv().unwrap();
-        assert!(jobs.push(Box::new(|| ())).is_ok());
+        assert!(push(&jobs, || ()).is_ok());
         let (unstarted, running) = jobs.close(Instant::now());
         assert_eq!((unstarted.len(), running), (1, 1));
         drop(release);

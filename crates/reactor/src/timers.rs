@@ -63,11 +63,20 @@ impl<T> Wheel<T> {
         }
     }
 
-    /// Adds a timer. One whose deadline has passed is due at once, in its place in the order.
-    pub(crate) fn add(&mut self, deadline: u64, what: T) -> Key {
+    #[cfg(test)]
+    fn add(&mut self, deadline: u64, what: T) -> Key {
+        self.add_with(deadline, |_| what)
+    }
+
+    /// Adds a timer of what `what` makes of its key. One whose deadline has passed is due at once,
+    /// in its place in the order.
+    pub(crate) fn add_with(&mut self, deadline: u64, what: impl FnOnce(Key) -> T) -> Key {
         let created = self.created;
         self.created += 1;
-        let key = self.entries.insert(Entry { deadline, created, place: Place::Near, what });
+        let key = self.entries.insert_with(|key| {
+            let what = what(key);
+            Entry { deadline, created, place: Place::Near, what }
+        });
         self.place(key);
         key
     }
@@ -93,6 +102,11 @@ impl<T> Wheel<T> {
             self.near.clear();
         }
         Some(entry.what)
+    }
+
+    /// What a timer holds; `None` when it is gone.
+    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+        self.entries.get_mut(key).map(|entry| &mut entry.what)
     }
 
     /// The next timer that is due at `now`.
@@ -127,9 +141,10 @@ impl<T> Wheel<T> {
         self.entries.len()
     }
 
-    /// Takes out everything, in no order.
-    pub(crate) fn clear(&mut self) -> Self {
-        std::mem::replace(self, Self::new())
+    /// Takes out everything, in order.
+    pub(crate) fn clear(&mut self) -> Vec<T> {
+        let mut all = std::mem::replace(self, Self::new());
+        std::iter::from_fn(|| all.pop_due(u64::MAX)).collect()
     }
 
     /// Puts an entry where its deadline belongs, seen from the tick that has begun.

@@ -66,6 +66,15 @@ impl<T> Arena<T> {
     ///
     /// With 2^28 entries in the table, which is more than the key can name.
     pub fn insert(&mut self, value: T) -> Key {
+        self.insert_with(|_| value)
+    }
+
+    /// Puts into a slot what `f` makes of its key.
+    ///
+    /// # Panics
+    ///
+    /// As [`insert`](Arena::insert).
+    pub fn insert_with(&mut self, f: impl FnOnce(Key) -> T) -> Key {
         self.len += 1;
         if let Some(index) = self.free {
             let slot = &mut self.slots[index as usize];
@@ -73,13 +82,15 @@ impl<T> Arena<T> {
                 unreachable!("the free list names free slots only");
             };
             self.free = next;
-            slot.content = Content::Used(value);
-            return Key::new(index, slot.generation);
+            let key = Key::new(index, slot.generation);
+            slot.content = Content::Used(f(key));
+            return key;
         }
         let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         assert!(index < 1 << INDEX_BITS, "more than 2^28 operations at once");
-        self.slots.push(Slot { generation: 0, content: Content::Used(value) });
-        Key::new(index, 0)
+        let key = Key::new(index, 0);
+        self.slots.push(Slot { generation: 0, content: Content::Used(f(key)) });
+        key
     }
 
     /// Takes out what `key` names; `None` when it is gone.

@@ -133,7 +133,7 @@ impl Manual {
         let mut world = self.0.borrow_mut();
         world.signals.retain(|(_, pipe)| Rc::strong_count(pipe) > 1);
         let pipes = world.signals.iter().filter(|(number, _)| *number == signal);
-        pipes.map(|(_, pipe)| pipe.write(&[SIGNAL_BYTE])).count()
+        pipes.inspect(|(_, pipe)| drop(pipe.write(&[SIGNAL_BYTE]))).count()
     }
 
     /// Runs the oldest job that was offloaded and has not run, on this thread; false when there is
@@ -186,7 +186,11 @@ impl Driver for Manual {
             world.complete(completions);
             world.woken.swap(false, Ordering::Acquire)
         };
-        if woken || !completions.is_empty() || wait == Some(Duration::ZERO) || self.run_job() {
+        if woken || !completions.is_empty() || wait == Some(Duration::ZERO) {
+            return Ok(());
+        }
+        // The reactor runs it, after this turn: a job must not run inside the driver.
+        if self.0.borrow().jobs.as_ref().is_some_and(Jobs::let_one_run) {
             return Ok(());
         }
         match wait {

@@ -1,0 +1,108 @@
+//! One round of the reactor.
+
+use std::{
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use thence_core::hosting;
+
+use crate::{driver::Completion, hub::Hub, watchdog::Watchdog};
+
+/// What a turn needs that nobody else may touch.
+#[derive(Debug)]
+pub(crate) struct Turner {
+    completions: Vec<Completion>,
+    watchdog: Option<Watchdog>,
+    /// A duplicate of the driver's, which nobody has to borrow the driver for.
+    fd: Option<OwnedFd>,
+    /// How many callbacks a turn runs.
+    budget: usize,
+    /// A turn stopped firing timers because it had fired enough.
+    more_timers: bool,
+}
+
+impl Turner {
+    pub(crate) fn new(budget: usize, watchdog: Option<Watchdog>, fd: Option<OwnedFd>) -> Self {
+        Turner { completions: Vec::new(), watchdog, fd, budget, more_timers: false }
+    }
+
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Waits at most `timeout` for something to happen, delivers it and runs what that set off.
+    /// Each part is bounded, so none keeps the others waiting.
+    pub(crate) fn turn(&mut self, hub: &Hub, timeout: Option<Duration>) -> io::Result<()> {
+        hub.flush();
+        let wait = self.wait(hub, timeout);
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.parked();
+        }
+        let waited = hub.driver.borrow_mut().turn(wait, &mut self.completions);
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.busy();
+        }
+        waited?;
+        hub.jobs.run_due();
+        let held = hosting::hold();
+        self.deliver(hub);
+        self.fire_timers(hub);
+        hosting::deliver_inbox(INBOX_PER_TURN);
+        drop(held);
+        hosting::run_queue(self.budget);
+        // What was written goes out now: whoever embeds this may not come back for long.
+        hub.flush();
+        Ok(())
+    }
+
+    /// How long a turn may wait: not at all when there is something to do.
+    pub(crate) fn wait(&self, hub: &Hub, timeout: Option<Duration>) -> Option<Duration> {
+        if !self.is_idle(hub) || timeout == Some(Duration::ZERO) {
+            return Some(Duration::ZERO);
+        }
+        let timer = hub.until_next_timer(hub.now());
+        match (timeout, timer) {
+            (Some(timeout), Some(timer)) => Some(timeout.min(timer)),
+            (timeout, timer) => timeout.or(timer),
+        }
+    }
+
+    /// Whether only time, the operating system or another thread can bring something to do.
+    pub(crate) fn is_idle(&self, hub: &Hub) -> bool {
+        !self.more_timers
+            && hosting::queue_is_empty()
+            && hosting::inbox().is_empty()
+            && !hub.driver.borrow().has_work()
+    }
+
+    /// Tells whoever waits for what has ended.
+    fn deliver(&mut self, hub: &Hub) {
+        // All are looked up first: the driver uses a key's slot again as soon as it has ended.
+        let mut ended = std::mem::take(&mut self.completions);
+        let sinks: Vec<_> = ended.iter().map(|completion| hub.take_sink(completion.key)).collect();
+        for (completion, sink) in ended.drain(..).zip(sinks) {
+            // A result that nobody waits for is dropped here, and a socket in it closes.
+            if let Some(sink) = sink {
+                sink.completed(completion.key, completion.result);
+            }
+        }
+        self.completions = ended;
+    }
+
+    fn fire_timers(&mut self, hub: &Hub) {
+        let now = hub.now();
+        for _ in 0..TIMERS_PER_TURN {
+            let Some(due) = hub.pop_due(now) else {
+                self.more_timers = false;
+                return;
+            };
+            due.come();
+        }
+        self.more_timers = true;
+    }
+}
+
+const TIMERS_PER_TURN: usize = 256;
+const INBOX_PER_TURN: usize = 256;
