@@ -13,10 +13,15 @@ use crate::forward::headers::REQUEST_ID;
 pub enum Refusal {
     /// The gateway is stopping.
     Draining,
+    /// The gateway itself failed.
+    Fault,
     /// The request has been through this gateway too often (rule 48).
     Loop,
     /// No cookie, or one that proves nothing (any more).
     NoSession,
+    /// A method that no gateway should pass on: CONNECT, and TRACE, which reflects cookies (rules
+    /// 16, 49).
+    Method,
     /// As many requests are in flight as may be.
     Overloaded,
     /// The session store did not answer (S8).
@@ -39,6 +44,8 @@ impl Refusal {
     /// The status the client gets (rule 65).
     pub fn status(self) -> StatusCode {
         match self {
+            Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoSession => StatusCode::UNAUTHORIZED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::TwoSessions => StatusCode::BAD_REQUEST,
@@ -54,7 +61,9 @@ impl Refusal {
     pub fn word(self) -> &'static str {
         match self {
             Self::Draining => "draining",
+            Self::Fault => "internal",
             Self::Loop => "loop",
+            Self::Method => "method",
             Self::NoSession => "no_session",
             Self::Overloaded => "overloaded",
             Self::StoreDown => "sessions_unavailable",
@@ -71,7 +80,9 @@ impl Refusal {
     pub fn sentence(self) -> &'static str {
         match self {
             Self::Draining => "The gateway is shutting down. Try again in a moment.",
+            Self::Fault => "The gateway failed.",
             Self::Loop => "The request goes round in a loop between gateways.",
+            Self::Method => "This method is not passed on.",
             Self::NoSession => "You are not signed in, or your session has ended.",
             Self::Overloaded => "Too many requests are being served. Try again in a moment.",
             Self::StoreDown => {
@@ -104,6 +115,9 @@ impl Refusal {
             fields.insert(REQUEST_ID, id);
         }
         match self.status() {
+            StatusCode::METHOD_NOT_ALLOWED => {
+                fields.insert(header::ALLOW, HeaderValue::from_static(METHODS));
+            }
             StatusCode::UNAUTHORIZED => {
                 let challenge = HeaderValue::from_static(CHALLENGE);
                 fields.insert(header::WWW_AUTHENTICATE, challenge);
@@ -167,15 +181,19 @@ fn weight(parameter: &str) -> Option<u32> {
     Some((weight.clamp(0.0, 1.0) * 1000.0) as u32)
 }
 
+/// What a client of this gateway may use, and more: methods we do not know pass (rule 10).
+pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 const CHALLENGE: &str = "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 11] = [
+    const ALL: [Refusal; 13] = [
         Refusal::Draining,
+        Refusal::Fault,
         Refusal::Loop,
+        Refusal::Method,
         Refusal::NoSession,
         Refusal::Overloaded,
         Refusal::StoreDown,

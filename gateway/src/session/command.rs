@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{Account, Handle, Life, Row, Span, Stamp, State, Store, cookie, store::Created};
+use super::{Account, Handle, Life, Row, Stamp, State, Store, cookie, store::Created};
 use crate::{address, exit::Trouble};
 
 /// How `session create` prints the new session.
@@ -90,7 +90,7 @@ pub fn list(store: &Store, account: Option<&Account>, now: Stamp) -> Result<Stri
     let mut table =
         format!("{:24}  {:widest$}  {:>8}  {:>9}  STATE\n", "ID", "ACCOUNT", "AGE", "LAST USED");
     for row in &rows {
-        let (age, used) = (shown(now, row.created), shown(now, row.seen));
+        let (age, used) = (now.since(row.created).to_string(), now.since(row.seen).to_string());
         let (id, account) = (row.handle.as_str(), row.account.as_str());
         let state = state(row, now);
         // Writing to a String cannot fail.
@@ -135,8 +135,4 @@ fn state(row: &Row, now: Stamp) -> String {
             format!("revoked {} ago", now.since(row.revoked.unwrap_or(now)))
         }
     }
-}
-
-fn shown(now: Stamp, then: Stamp) -> Span {
-    now.since(then)
 }

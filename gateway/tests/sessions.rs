@@ -1,0 +1,168 @@
+//! Look-ups on a loop whose clock and pool the test drives.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use http::{HeaderMap, HeaderValue, header};
+use thence::{Deferred, Outcome, Reactor, driver::manual::Manual};
+use thence_gate::{
+    answer::Refusal,
+    denied::Denied,
+    metrics::Metrics,
+    session::{Life, Session, Span, Stamp, Store},
+    sessions::Sessions,
+};
+
+struct Bench {
+    reactor: Reactor,
+    world: Manual,
+    sessions: Rc<Sessions>,
+    metrics: Rc<Metrics>,
+    store: Arc<Store>,
+    _dir: tempfile::TempDir,
+}
+
+impl Bench {
+    fn new(queue: usize) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(&dir.path().join("sessions.db")).unwrap());
+        let metrics = Rc::new(Metrics::default());
+        let world = Manual::new();
+        let reactor = Reactor::builder().driver(world.clone()).pool_queue(queue).build().unwrap();
+        let sessions = Rc::new(Sessions::new(store.clone(), metrics.clone()));
+        Self { reactor, world, sessions, metrics, store, _dir: dir }
+    }
+
+    fn cookie(&self) -> String {
+        let life = Life { absolute: Span::seconds(3600), idle: Some(Span::seconds(600)) };
+        self.store.create(&"42".parse().unwrap(), life, Stamp::now()).unwrap().value
+    }
+
+    fn ask(&self, cookie: Option<&str>) -> Deferred<Session, Denied> {
+        let line = |value| HeaderValue::from_str(&format!("sessionId={value}")).unwrap();
+        let headers: HeaderMap =
+            cookie.map(|value| (header::COOKIE, line(value))).into_iter().collect();
+        self.sessions.of_cookie(&headers)
+    }
+
+    /// Runs what waits for the pool, and delivers it.
+    fn run_jobs(&mut self) {
+        while self.world.run_job() {}
+        self.turn();
+    }
+
+    fn turn(&mut self) {
+        self.reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+
+    fn end(&mut self, asked: Deferred<Session, Denied>) -> Result<Session, Refusal> {
+        let slot = Rc::new(std::cell::RefCell::new(None));
+        let end = slot.clone();
+        asked.settled().done(move |outcome| drop(end.replace(Some(outcome))));
+        self.turn();
+        match slot.take().expect("it has ended") {
+            Outcome::Ok(session) => Ok(session),
+            Outcome::Err(denied) => Err(denied.refusal),
+            Outcome::Stop(stop) => panic!("{stop}"),
+        }
+    }
+
+    fn counted(&self, result: &str) -> bool {
+        let line = format!("thence_gate_session_lookups_total{{result=\"{result}\"}} 1\n");
+        self.metrics.render().contains(&line)
+    }
+}
+
+#[test]
+fn a_signed_cookie_is_looked_up_on_the_pool() {
+    let mut bench = Bench::new(8);
+    let cookie = bench.cookie();
+    let asked = bench.ask(Some(&cookie));
+    assert!(!asked.is_ready());
+    assert_eq!(bench.sessions.waiting(), 1);
+    bench.run_jobs();
+    assert_eq!(bench.end(asked).unwrap().account.as_str(), "42");
+    assert_eq!(bench.sessions.waiting(), 0);
+    assert!(bench.counted("hit"));
+}
+
+#[test]
+fn a_request_without_a_cookie_of_ours_asks_nobody() {
+    let mut bench = Bench::new(8);
+    for cookie in [None, Some("garbage"), Some(&"A".repeat(55)[..])] {
+        let asked = bench.ask(cookie);
+        assert_eq!(bench.world.jobs_waiting(), 0, "{cookie:?}");
+        assert_eq!(bench.end(asked), Err(Refusal::NoSession));
+    }
+}
+
+#[test]
+fn a_look_up_that_takes_too_long_is_no_401() {
+    let mut bench = Bench::new(8);
+    let cookie = bench.cookie();
+    let asked = bench.ask(Some(&cookie));
+    bench.world.advance(Duration::from_millis(249));
+    bench.turn();
+    assert!(!asked.is_ready());
+    bench.world.advance(Duration::from_millis(2));
+    bench.turn();
+    assert_eq!(bench.end(asked), Err(Refusal::StoreDown));
+    assert!(bench.counted("shed"));
+    assert_eq!(bench.world.jobs_waiting(), 0, "nobody asks the store for it any more");
+}
+
+#[test]
+fn a_full_queue_is_no_401() {
+    let mut bench = Bench::new(1);
+    let cookie = bench.cookie();
+    let first = bench.ask(Some(&cookie));
+    let second = bench.ask(Some(&cookie));
+    assert_eq!(bench.end(second), Err(Refusal::StoreDown));
+    bench.run_jobs();
+    bench.end(first).unwrap();
+}
+
+#[test]
+fn a_store_that_fails_is_no_401() {
+    let mut bench = Bench::new(8);
+    let cookie = bench.cookie();
+    let breaking = rusqlite::Connection::open(bench.store.path()).unwrap();
+    breaking.execute_batch("DROP TABLE session").unwrap();
+    let asked = bench.ask(Some(&cookie));
+    bench.run_jobs();
+    assert_eq!(bench.end(asked), Err(Refusal::StoreDown));
+    assert!(bench.counted("error"));
+}
+
+#[test]
+fn a_revoked_session_is_missing_from_the_next_request_on() {
+    let mut bench = Bench::new(8);
+    let cookie = bench.cookie();
+    let asked = bench.ask(Some(&cookie));
+    bench.run_jobs();
+    bench.end(asked).unwrap();
+    bench.store.revoke_account(&"42".parse().unwrap(), Stamp::now()).unwrap();
+    let asked = bench.ask(Some(&cookie));
+    bench.run_jobs();
+    assert_eq!(bench.end(asked), Err(Refusal::NoSession));
+    assert!(bench.counted("revoked"));
+}
+
+#[test]
+fn who_leaves_before_the_look_up_began_costs_no_read() {
+    let mut bench = Bench::new(8);
+    let cookie = bench.cookie();
+    let asked = bench.ask(Some(&cookie));
+    asked.cancel();
+    bench.turn();
+    assert_eq!(bench.world.jobs_waiting(), 0);
+    assert_eq!(bench.sessions.waiting(), 0);
+    drop(asked);
+}
+
+#[test]
+fn nothing_noted_is_nothing_written() {
+    let mut bench = Bench::new(8);
+    bench.sessions.write_touches().done(|()| {});
+    assert_eq!(bench.world.jobs_waiting(), 0);
+    bench.turn();
+}
