@@ -303,7 +303,17 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
         cx.settle();
         return Deferred(Inner::Node(handle));
     }
-    match cx.run_now(site, || work.call(slot)) {
+    // A value goes in and comes out in parts; see `Node::put`.
+    let ran = match slot {
+        Slot { outcome: Outcome::Ok(value), trail } => {
+            cx.run_now(site, || work.call(Slot { outcome: Outcome::Ok(value), trail }))
+        }
+        slot => cx.run_now(site, || work.call(slot)),
+    };
+    match ran {
+        Ok(Next::Done(Slot { outcome: Outcome::Ok(value), trail })) => {
+            Deferred::ready(Slot { outcome: Outcome::Ok(value), trail }, site)
+        }
         Ok(Next::Done(mut slot)) => {
             slot.passed(step);
             Deferred::ready(slot, site)

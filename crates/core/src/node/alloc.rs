@@ -92,7 +92,7 @@ impl Cx {
                 head.set(unsafe { free.as_ref() }.next);
                 free.cast::<u8>()
             }
-            None => fresh(shape, class, before),
+            None => self.fresh(shape, class, before),
         };
         // SAFETY: `base` is the start of at least `before` + size bytes.
         let node: NonNull<Hdr> = unsafe { base.add(before) }.cast();
@@ -111,7 +111,6 @@ impl Cx {
                 lane: Cell::new(0),
             });
         }
-        self.nodes.set(self.nodes.get() + 1);
         Node(node)
     }
 
@@ -122,12 +121,12 @@ impl Cx {
         if !n.extra.get().is_null() {
             drop_extra(n);
         }
-        self.nodes.set(self.nodes.get() - 1);
         let before = before_header(n.flags.get());
         let class = n.class;
         // SAFETY: the links stand right before the header in the same allocation.
         let base = unsafe { n.0.cast::<u8>().sub(before) };
         if class == 0 || self.free.over.get() {
+            self.outside.set(self.outside.get() - 1);
             release(base, class);
             return;
         }
@@ -139,14 +138,37 @@ impl Cx {
     }
 }
 
+impl Cx {
+    /// Memory that no list has.
+    #[cold]
+    #[inline(never)]
+    fn fresh(&self, shape: &Shape, class: u8, before: usize) -> NonNull<u8> {
+        self.outside.set(self.outside.get() + 1);
+        fresh(shape, class, before)
+    }
+
+    /// How many nodes there are: what was allocated, without what stands in the lists. Counted
+    /// when asked, so that a step does not pay for it.
+    pub(super) fn count_nodes(&self) -> usize {
+        let mut free = 0;
+        for head in &self.free.heads {
+            let mut at = head.get();
+            while let Some(piece) = at {
+                free += 1;
+                // SAFETY: as in `make`.
+                at = unsafe { piece.as_ref() }.next;
+            }
+        }
+        self.outside.get() - free
+    }
+}
+
 /// The class-0 note that stands before everything else of its allocation.
 struct Note {
     layout: Layout,
     start: *mut u8,
 }
 
-#[cold]
-#[inline(never)]
 fn fresh(shape: &Shape, class: u8, before: usize) -> NonNull<u8> {
     if class != 0 {
         REAPER.with(|_| ());
@@ -213,12 +235,14 @@ struct Reaper;
 
 impl Drop for Reaper {
     fn drop(&mut self) {
-        let lists = &super::cx().free;
+        let cx = super::cx();
+        let lists = &cx.free;
         lists.over.set(true);
         for (class, head) in lists.heads.iter().enumerate() {
             while let Some(free) = head.get() {
                 // SAFETY: as in `make`.
                 head.set(unsafe { free.as_ref() }.next);
+                cx.outside.set(cx.outside.get() - 1);
                 #[allow(clippy::cast_possible_truncation)]
                 release(free.cast(), class as u8);
             }

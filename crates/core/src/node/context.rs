@@ -27,7 +27,8 @@ pub(crate) struct Cx {
     pub(super) burying: Cell<bool>,
     pub(super) free: Lists,
     pub(super) beacon: Cell<*const Beacon>,
-    pub(super) nodes: Cell<usize>,
+    /// Pieces of memory that came from the allocator and have not gone back.
+    pub(super) outside: Cell<usize>,
     pub(super) steps: Cell<usize>,
     pub(super) flows: Cell<usize>,
     pub(super) roots: Cell<Option<NonNull<Links>>>,
@@ -116,7 +117,7 @@ impl Cx {
             burying: Cell::new(false),
             free: Lists::new(),
             beacon: Cell::new(std::ptr::null()),
-            nodes: Cell::new(0),
+            outside: Cell::new(0),
             steps: Cell::new(0),
             flows: Cell::new(0),
             roots: Cell::new(None),
@@ -139,11 +140,17 @@ impl Cx {
     }
 
     pub(crate) fn live(&self) -> Live {
-        Live { flows: self.flows.get(), steps: self.steps.get(), nodes: self.nodes.get() }
+        Live { flows: self.flows.get(), steps: self.steps.get(), nodes: self.count_nodes() }
     }
 
     pub(crate) fn set_beacon(&self, beacon: *const Beacon) {
         self.beacon.set(beacon);
+    }
+
+    /// As [`Cx::end_of`], for a step that runs.
+    #[inline(always)]
+    pub(super) fn step_ended(&self) {
+        self.steps.set(self.steps.get() - 1);
     }
 
     /// Counts a node that stops being unfinished.

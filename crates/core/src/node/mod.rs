@@ -56,7 +56,7 @@ pub use self::wait::Wait;
 pub(crate) use self::waker::WakeCell;
 
 use crate::fault::{Fault, Step};
-use crate::outcome::{Outcome, Stop};
+use crate::outcome::{Outcome, Stop, lane};
 
 pub(crate) type Site = &'static Location<'static>;
 
@@ -231,7 +231,7 @@ impl Node {
     /// # Safety
     ///
     /// The node is `DONE` with an outcome of these types.
-    #[inline]
+    #[inline(always)]
     unsafe fn take<T, E: Fault>(self) -> Slot<T, E> {
         debug_assert_eq!(self.state.get(), State::Done);
         self.state.set(State::Taken);
@@ -245,18 +245,36 @@ impl Node {
     /// # Safety
     ///
     /// The node was made for these types and its payload is empty (I3).
-    #[inline]
-    unsafe fn put<T, E: Fault>(self, mut slot: Slot<T, E>) {
-        if slot.outcome.is_err() {
-            self.record(&mut slot);
+    #[inline(always)]
+    unsafe fn put<T, E: Fault>(self, slot: Slot<T, E>) {
+        let Slot { outcome, trail } = slot;
+        match outcome {
+            // Built in place: moved as a whole it is read back wider than it was written, which
+            // stalls every step by a dozen cycles.
+            Outcome::Ok(value) => {
+                self.lane.set(lane::OK);
+                // SAFETY: the caller's promise; the allocation was sized for work and outcome.
+                unsafe { self.slot::<T, E>().write(Slot { outcome: Outcome::Ok(value), trail }) };
+                self.state.set(State::Done);
+            }
+            // SAFETY: the caller's promise.
+            outcome => unsafe { self.put_other(Slot { outcome, trail }) },
         }
+    }
+
+    /// # Safety
+    ///
+    /// As [`Node::put`].
+    #[cold]
+    #[inline(never)]
+    unsafe fn put_other<T, E: Fault>(self, mut slot: Slot<T, E>) {
+        self.record(&mut slot);
         self.lane.set(slot.outcome.lane());
         // SAFETY: the caller's promise; the allocation was sized for both work and outcome.
         unsafe { self.slot::<T, E>().write(slot) };
         self.state.set(State::Done);
     }
 
-    #[cold]
     fn record<T, E: Fault>(self, slot: &mut Slot<T, E>) {
         let mut label = None;
         if self.has(flag::VIA) {

@@ -124,7 +124,6 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Waiting<W, T, E> {
         // SAFETY: a waiting step runs on a DONE upstream of its types (I5).
         let slot = unsafe { up.take::<T, E>() };
         w.state.set(State::Running);
-        w.up.set(None);
         // SAFETY: PENDING until the line above, so the work was there; RUNNING says it is gone.
         let work = unsafe { w.work::<W>().read() };
         // SAFETY: RUNNING with an empty payload.
@@ -165,7 +164,7 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Loaded<W, T, E> {
 /// # Safety
 ///
 /// `w` is a `RUNNING` step made for this work, its payload empty.
-#[inline]
+#[inline(always)]
 unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
     cx: &Cx,
     w: Node,
@@ -178,7 +177,7 @@ unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
     }
     if W::LANES & slot.outcome.lane() == 0 {
         let slot = work.pass(slot, from);
-        cx.end_of(w);
+        cx.step_ended();
         // SAFETY: the caller's promise. The work is dropped after: what is handed on is whole
         // before a destructor can panic.
         unsafe { w.put(slot) };
@@ -186,7 +185,7 @@ unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
     }
     match work.call(slot) {
         Next::Done(slot) => {
-            cx.end_of(w);
+            cx.step_ended();
             // SAFETY: the caller's promise.
             unsafe { w.put(slot) };
             Some(w)
@@ -202,6 +201,7 @@ unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
 /// # Safety
 ///
 /// `w` is a `RUNNING` step made for these types, its payload empty.
+#[inline(never)]
 unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Node, inner: Deferred<T, E>) -> Option<Node> {
     let mut i = match inner.into_inner() {
         Inner::Node(handle) => handle.into_node(),

@@ -57,11 +57,17 @@ impl Cx {
     #[inline]
     pub(crate) fn run_now<R>(&self, site: Site, f: impl FnOnce() -> R) -> Result<R, Panic> {
         self.busy.set(1);
-        self.show(Some(site));
+        if !self.beacon.get().is_null() {
+            self.show(Some(site));
+        }
         let result = catch_unwind(AssertUnwindSafe(f));
-        self.show(None);
+        if !self.beacon.get().is_null() {
+            self.show(None);
+        }
         self.busy.set(0);
-        self.settle();
+        if !self.queue_is_empty() {
+            self.settle();
+        }
         result.map_err(|payload| Panic::new(payload, Some(site)))
     }
 
@@ -95,7 +101,21 @@ impl Cx {
                     }
                     let Some(n) = self.queue.pop() else { return };
                     left -= 1;
-                    self.run(n);
+                    let mut done = self.run(n);
+                    // What would be pushed and popped again at once, alone in the queue, goes on
+                    // without the detour.
+                    while let Some(n) = done {
+                        match self.goes_next(n) {
+                            Some(w) if left > 0 => {
+                                left -= 1;
+                                done = self.run_on(w, n);
+                            }
+                            _ => {
+                                self.complete(n);
+                                break;
+                            }
+                        }
+                    }
                 }
             }));
             match ran {
@@ -118,7 +138,9 @@ impl Cx {
         loop {
             let ran = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(n) = self.handing.pop() {
-                    self.run(n);
+                    if let Some(done) = self.run(n) {
+                        self.complete(done);
+                    }
                 }
             }));
             match ran {
@@ -131,26 +153,43 @@ impl Cx {
         self.in_handing.set(false);
     }
 
-    #[inline]
-    fn run(&self, n: Node) {
-        let (w, input) = match n.state.get() {
-            State::Done => (n.next.get(), Some(n)),
-            _ => (Some(n), None),
-        };
-        let Some(w) = w else { return };
-        self.running.set(Some(w));
-        self.input.set(input);
-        self.show_node(w);
-        // SAFETY: what stands in a list is a DONE node with a waiter of its types (I5), or a
-        // QUEUED node, which runs on what it holds itself.
-        let done = unsafe { (w.vt.get().run)(self, w, input) };
+    /// Runs what stands at the front, and gives the node that has ended by it.
+    #[inline(always)]
+    fn run(&self, n: Node) -> Option<Node> {
+        if n.state.get() == State::Done {
+            return self.run_on(n.next.get()?, n);
+        }
+        self.running.set(Some(n));
+        self.input.set(None);
+        self.show_node(n);
+        // SAFETY: a QUEUED node runs on what it holds itself.
+        let done = unsafe { (n.vt.get().run)(self, n, None) };
         self.running.set(None);
-        if let Some(input) = input {
-            self.release(input);
-        }
-        if let Some(done) = done {
-            self.complete(done);
-        }
+        done
+    }
+
+    /// Runs the waiter `w` of `n`.
+    #[inline(always)]
+    fn run_on(&self, w: Node, n: Node) -> Option<Node> {
+        self.running.set(Some(w));
+        self.input.set(Some(n));
+        self.show_node(w);
+        // SAFETY: `n` is DONE, and its waiter is of its types (I5).
+        let done = unsafe { (w.vt.get().run)(self, w, Some(n)) };
+        self.running.set(None);
+        self.release(n);
+        done
+    }
+
+    /// The waiter of `n`, which has ended, if that would be the only one in the queue.
+    #[inline(always)]
+    fn goes_next(&self, n: Node) -> Option<Node> {
+        let w = n.next.get()?;
+        let alone = w.vt.get().lanes & n.lane.get() != 0
+            && !n.has(flag::AWAITED)
+            && self.queue.is_empty()
+            && self.handing.is_empty();
+        alone.then_some(w)
     }
 
     /// A callback panicked: ends its node, and puts right what `run` did not get to.
@@ -205,16 +244,21 @@ impl Cx {
     }
 
     /// Gives one reference back.
-    #[inline]
+    #[inline(always)]
     pub(super) fn release(&self, n: Node) {
         let rc = n.rc.get() - 1;
         n.rc.set(rc);
-        if rc == 0 {
+        if rc > 0 {
+            return;
+        }
+        if n.state.get() == State::Taken {
+            self.free(n);
+        } else {
             self.dispose(n);
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn dispose(&self, n: Node) {
         match n.state.get() {
             State::Done => self.bury(n),
@@ -292,7 +336,7 @@ impl Cx {
     }
 
     /// Tells the watchdog what runs.
-    #[inline]
+    #[cold]
     fn show(&self, site: Option<Site>) {
         let beacon = self.beacon.get();
         if beacon.is_null() {
