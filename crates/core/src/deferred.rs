@@ -64,7 +64,6 @@ impl<T: 'static> Deferred<T, Failure> {
     /// others.
     #[doc(alias = "oneshot")]
     #[track_caller]
-    #[expect(clippy::new_ret_no_self, reason = "the contract's name; it makes both ends")]
     pub fn new() -> (Trigger<T>, Self) {
         Self::with_error()
     }

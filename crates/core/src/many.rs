@@ -185,8 +185,8 @@ pub fn join<A: 'static, B: 'static, E: Fault>(
         Arrive::new(move |slot: Slot<Vec<()>, E>, _| match slot.outcome {
             Outcome::Ok(_) => {
                 let (a, b) = cells.take();
-                let pair = a.zip(b).expect("`all` ended with both values");
-                Slot::new(Outcome::Ok(pair))
+                // `all` has a value only when both have.
+                Slot::new(a.zip(b).map_or(Outcome::Stop(Stop::Lost), Outcome::Ok))
             }
             outcome => error_lane(outcome, slot.trail),
         }),

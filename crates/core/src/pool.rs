@@ -195,6 +195,7 @@ impl<C: 'static> Lease<C> {
     }
 
     /// Takes it out of the pool for good.
+    #[expect(clippy::missing_panics_doc, reason = "a lease holds its thing until it is consumed")]
     pub fn detach(mut self) -> C {
         let thing = self.thing.take().expect("a lease holds its thing until it is consumed");
         closed(&self.pool);

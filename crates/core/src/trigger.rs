@@ -87,6 +87,13 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
         self.0.on_cancel(Box::new(f));
     }
 
+    /// Runs `f` at once when the Deferred is dropped before it has ended and with nothing attached
+    /// to it: nobody waits any more. What the source does then is its own affair; one that holds
+    /// something costly may let go of it.
+    pub fn on_left(&self, f: impl FnOnce() + 'static) {
+        self.0.on_left(Box::new(f));
+    }
+
     /// Takes the value back when nobody is there to take it: the way a stream of things (bytes,
     /// sockets, items, permits) loses nothing to a waiter that left.
     pub fn on_unclaimed(&self, f: impl FnOnce(T) + 'static) {

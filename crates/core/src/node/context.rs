@@ -217,14 +217,17 @@ impl Cx {
             let mut waiter = None;
             let mut at = n.next.get();
             let mut steps = 0_usize;
+            let mut behind_a_flow = false;
             while let Some(step) = at
                 && steps < LONGEST_WALK
             {
                 waiter = Some(step.site.get());
+                behind_a_flow |= step.vt.get().kind == Kind::Flow;
                 at = step.next.get();
                 steps += 1;
             }
-            if is_flow || waiter.is_some() {
+            // What a flow awaits shows as the await that the flow stands at.
+            if is_flow || (waiter.is_some() && !behind_a_flow) {
                 found.push(Unfinished {
                     site: super::flow::standing_at(n),
                     waiter,

@@ -88,7 +88,12 @@ impl<T: 'static, E: Fault> Drop for Handle<T, E> {
     fn drop(&mut self) {
         let cx = cx();
         self.n.clear(flag::HANDLE);
-        cx.enter(|| cx.release(self.n));
+        cx.enter(|| {
+            if let Some(hook) = self.n.take_left() {
+                super::run_guarded(hook);
+            }
+            cx.release(self.n);
+        });
     }
 }
 

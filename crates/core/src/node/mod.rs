@@ -86,6 +86,7 @@ struct Extra {
     label: Option<&'static str>,
     via: Option<Step>,
     on_cancel: Vec<Box<dyn FnOnce()>>,
+    on_left: Option<Box<dyn FnOnce()>>,
     /// A `Box<dyn FnOnce(T)>` of the node's own `T`.
     on_unclaimed: Option<Box<dyn std::any::Any>>,
 }
@@ -347,6 +348,12 @@ impl Node {
     fn take_unclaimed<T: 'static>(self) -> Option<Box<dyn FnOnce(T)>> {
         let hook = self.extra()?.on_unclaimed.take()?;
         hook.downcast::<Box<dyn FnOnce(T)>>().ok().map(|hook| *hook)
+    }
+
+    /// What a source wants to know when its Deferred is dropped before it has ended.
+    #[inline]
+    fn take_left(self) -> Option<Box<dyn FnOnce()>> {
+        if self.state.get() == State::Done { None } else { self.extra()?.on_left.take() }
     }
 
     pub(crate) fn is_done(self) -> bool {

@@ -86,6 +86,10 @@ impl<T: 'static, E: Fault> Source<T, E> {
         self.n.extra_mut().on_cancel.push(hook);
     }
 
+    pub(crate) fn on_left(&self, hook: Box<dyn FnOnce()>) {
+        self.n.extra_mut().on_left = Some(hook);
+    }
+
     pub(crate) fn on_unclaimed(&self, hook: Box<dyn FnOnce(T)>) {
         self.n.set_unclaimed(hook);
     }
