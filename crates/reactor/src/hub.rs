@@ -49,10 +49,13 @@ pub(crate) struct Hub {
 pub(crate) trait Sink {
     /// `key` has ended. Called with the queue held.
     fn completed(self: Rc<Self>, key: Key, result: io::Result<Done>);
+
+    /// The reactor is gone and nothing will complete: whoever waits ends cancelled.
+    fn abandoned(&self);
 }
 
 /// Collects during a turn what goes out at its end.
-pub(crate) trait Flush {
+pub(crate) trait Flush: Sink {
     fn flush(self: Rc<Self>);
 }
 
@@ -204,8 +207,12 @@ impl Hub {
         }
         drop(self.waiting.take());
         drop(self.signals.take());
-        drop(self.dirty.take());
-        drop(self.sinks.take());
+        for unsent in self.dirty.take() {
+            unsent.abandoned();
+        }
+        for (_, sink) in self.sinks.take().into_iter().flatten() {
+            sink.abandoned();
+        }
         self.drain.close();
     }
 

@@ -172,11 +172,10 @@ impl Reactor {
     }
 
     fn count_unfinished(&self) -> String {
-        let unfinished = hosting::unfinished();
-        let flows = unfinished.iter().filter(|unfinished| unfinished.is_flow).count();
+        let live = hosting::live();
         let counts = [
-            (flows, "flow", "flows"),
-            (unfinished.len() - flows, "chain", "chains"),
+            (live.flows, "flow", "flows"),
+            (live.steps, "step", "steps"),
             (self.hub.jobs.unfinished(), "offloaded job", "offloaded jobs"),
             (
                 self.hub.unsent.get(),

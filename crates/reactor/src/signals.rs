@@ -227,6 +227,10 @@ impl Sink for SignalSource {
             _ => {}
         }
     }
+
+    fn abandoned(&self) {
+        self.drain();
+    }
 }
 
 impl Intake for SignalSource {

@@ -227,7 +227,11 @@ fn a_second_signal_ends_at_once_and_says_what_was_cut() {
     let begun = world.manual.now();
     let manual = world.manual.clone();
     let cut = world.reactor.run(async move {
-        flow(after(ms(5000)).map(Ok).into_future()).report();
+        flow(async {
+            after(ms(5000)).await;
+            Ok(())
+        })
+        .report();
         after(ms(6000)).done(|()| ());
         let again = manual.clone();
         flow(async move {
@@ -241,7 +245,7 @@ fn a_second_signal_ends_at_once_and_says_what_was_cut() {
         Ok(())
     });
     let text = cut.unwrap_err().to_string();
-    assert!(text.contains("SIGINT") && text.contains("1 flow, 1 chain unfinished"), "{text}");
+    assert!(text.contains("SIGINT") && text.contains("1 flow, 2 steps unfinished"), "{text}");
     assert_eq!(world.manual.now() - begun, ms(1000));
     hosting::cancel_unfinished();
     world.settle();

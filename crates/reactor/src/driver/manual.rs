@@ -132,8 +132,11 @@ impl Manual {
     pub fn raise(&self, signal: i32) -> usize {
         let mut world = self.0.borrow_mut();
         world.signals.retain(|(_, pipe)| Rc::strong_count(pipe) > 1);
-        let pipes = world.signals.iter().filter(|(number, _)| *number == signal);
-        pipes.inspect(|(_, pipe)| drop(pipe.write(&[SIGNAL_BYTE]))).count()
+        let mut told = 0;
+        for (_, pipe) in world.signals.iter().filter(|(number, _)| *number == signal) {
+            told += pipe.write(&[SIGNAL_BYTE]);
+        }
+        told
     }
 
     /// Runs the oldest job that was offloaded and has not run, on this thread; false when there is

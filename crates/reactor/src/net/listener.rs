@@ -299,6 +299,10 @@ impl Sink for Inner {
             }
         }
     }
+
+    fn abandoned(&self) {
+        self.close();
+    }
 }
 
 impl Intake for Inner {

@@ -118,6 +118,14 @@ impl Outbound {
         waiting
     }
 
+    /// Takes everybody who waits for anything to be sent.
+    pub(super) fn take_all(&mut self) -> Vec<Trigger<()>> {
+        let sending = self.sending.take().into_iter().flat_map(|(_, batch)| batch);
+        let writes: Vec<Write> = sending.chain(self.take_waiting()).collect();
+        let writers = writes.into_iter().filter_map(|write| write.trigger);
+        writers.chain(self.finish_waiters.drain(..)).collect()
+    }
+
     fn settle_loose(&mut self) {
         if !self.loose.is_empty() {
             let bytes = self.loose.split().freeze();

@@ -669,6 +669,24 @@ impl Sink for Connection {
             self.sent(batch, result);
         }
     }
+
+    fn abandoned(&self) {
+        let ended = Broken::new(&io::Error::other("the reactor of this connection has ended"));
+        let mut reading = self.reading.borrow_mut();
+        reading.end.get_or_insert(End::Broken(ended.clone()));
+        let readers = std::mem::take(&mut reading.waiters);
+        let waker = reading.waker.take();
+        drop(reading);
+        end(readers.into_iter().map(|reader| reader.trigger).collect());
+        waker.into_iter().for_each(Waker::wake);
+        let mut writing = self.writing.borrow_mut();
+        writing.error.get_or_insert(ended);
+        let unsent = writing.take_all();
+        let wakers = std::mem::take(&mut writing.wakers);
+        drop(writing);
+        unsent.into_iter().for_each(|trigger| trigger.settle(Outcome::Stop(Stop::Cancelled)));
+        wakers.into_iter().for_each(Waker::wake);
+    }
 }
 
 impl Flush for Connection {
@@ -680,18 +698,9 @@ impl Flush for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Only a reactor that is gone lets go of a connection somebody waits for.
-        let reading = self.reading.get_mut();
-        end(reading.waiters.drain(..).map(|reader| reader.trigger).collect());
-        let writing = self.writing.get_mut();
-        let sending = writing.sending.take().into_iter().flat_map(|(_, batch)| batch);
-        let writes: Vec<Write> = sending.chain(writing.take_waiting()).collect();
-        for trigger in writes.into_iter().filter_map(|write| write.trigger) {
-            trigger.settle(Outcome::Stop(Stop::Cancelled));
-        }
-        for trigger in writing.finish_waiters.drain(..) {
-            trigger.settle(Outcome::Stop(Stop::Cancelled));
-        }
+        // Whoever still has a trigger here was left: with somebody waiting, an operation is pending
+        // and keeps the connection.
+        self.abandoned();
     }
 }
 
@@ -781,10 +790,8 @@ impl Sink for Connecting {
             Err(error) => trigger.fail(self.failure(error)),
         }
     }
-}
 
-impl Drop for Connecting {
-    fn drop(&mut self) {
+    fn abandoned(&self) {
         if let Some(trigger) = self.trigger.take() {
             trigger.settle(Outcome::Stop(Stop::Cancelled));
         }
