@@ -1,0 +1,311 @@
+//! A request while it is being served: how far it has come, what its client's leaving means at that
+//! point, and its one log line.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    rc::Rc,
+    time::Instant,
+};
+
+use http::{HeaderMap, Method, StatusCode, Uri, header};
+use thence::{Canceller, now};
+
+use crate::{
+    access_log::Record,
+    metrics::{Metrics, Outcome},
+    relay::Ending,
+};
+
+/// How far a request has come.
+///
+/// ```text
+/// Waiting --sent()--> Sent --answering()--> Answering --ended()--> Over
+///    `----------------- ended() ---------------------------------^
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// The upstream has heard nothing of it: whoever leaves now is forgotten.
+    Waiting,
+    /// The upstream is at it: a safe request is cancelled, any other runs to its end.
+    Sent,
+    /// The answer is on its way to the client; its body knows what leaving means.
+    Answering,
+    /// It has its log line.
+    Over,
+}
+
+/// A request being served.
+pub struct Visit {
+    metrics: Rc<Metrics>,
+    record: RefCell<Option<Record>>,
+    began: Instant,
+    safe: bool,
+    stage: Cell<Stage>,
+    left: Cell<bool>,
+    work: RefCell<Option<Canceller>>,
+    /// What the client accepts, for an answer of ours.
+    accept: HeaderMap,
+    request_id: String,
+}
+
+impl Visit {
+    /// A request has come in.
+    pub fn begin(
+        metrics: Rc<Metrics>,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        peer: std::net::IpAddr,
+        request_id: String,
+    ) -> Rc<Self> {
+        metrics.in_flight.set(metrics.in_flight.get() + 1);
+        let accept = headers.get_all(header::ACCEPT).iter().cloned();
+        Rc::new(Self {
+            metrics,
+            record: RefCell::new(Some(Record::begin(method, uri, &request_id, peer))),
+            began: now(),
+            safe: method.is_safe(),
+            stage: Cell::new(Stage::Waiting),
+            left: Cell::new(false),
+            work: RefCell::new(None),
+            accept: accept.map(|line| (header::ACCEPT, line)).collect(),
+            request_id,
+        })
+    }
+
+    /// Names the work that is to be cancelled should the client leave too early.
+    pub fn works(&self, work: Canceller) {
+        if self.stage.get() != Stage::Over {
+            self.work.replace(Some(work));
+        }
+    }
+
+    /// Whose request it is.
+    pub fn of_account(&self, account: &str) {
+        self.note(|record| record.account = Some(account.to_owned()));
+    }
+
+    /// The upstream is about to hear of it.
+    pub fn sent(&self) {
+        self.advance(Stage::Sent);
+    }
+
+    /// It is sent again (rule 66).
+    pub fn sent_again(&self) {
+        self.metrics.retry();
+        self.note(|record| record.retries += 1);
+    }
+
+    /// The upstream has answered.
+    pub fn answering(&self, status: StatusCode) {
+        self.advance(Stage::Answering);
+        self.note(|record| record.upstream_status = Some(status.as_u16()));
+    }
+
+    /// The gateway answers itself, for this reason.
+    pub fn refused(&self, word: &'static str) {
+        self.note(|record| record.refused = Some(word));
+    }
+
+    /// The client is gone.
+    pub fn client_left(&self) {
+        self.left.set(true);
+        let cut = match self.stage.get() {
+            Stage::Waiting => true,
+            Stage::Sent => self.safe,
+            Stage::Answering | Stage::Over => false,
+        };
+        let work = if cut { self.work.take() } else { None };
+        if let Some(work) = work {
+            work.cancel();
+        }
+    }
+
+    /// Whether the client is gone.
+    pub fn has_left(&self) -> bool {
+        self.left.get()
+    }
+
+    /// Whether its method promises to change nothing.
+    pub fn is_safe(&self) -> bool {
+        self.safe
+    }
+
+    /// How far it has come.
+    pub fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// Its name in the log.
+    pub fn request_id(&self) -> &str {
+        &self.request_id
+    }
+
+    /// The fields that an answer of ours depends on.
+    pub fn accept(&self) -> &HeaderMap {
+        &self.accept
+    }
+
+    /// It came to its end with an answer of ours or without any. Writes the line, once.
+    pub fn ended(&self, status: StatusCode) {
+        let outcome = match self.stage.get() {
+            Stage::Waiting if self.left.get() => Outcome::NotSent,
+            Stage::Sent if self.left.get() => Outcome::Cancelled,
+            _ => Outcome::Finished,
+        };
+        self.write(status.as_u16(), outcome);
+    }
+
+    /// Its answer's body came to an end. Writes the line, once.
+    pub fn relayed(&self, status: StatusCode, ending: Ending) {
+        let outcome = match ending {
+            Ending::Finished | Ending::Broken => Outcome::Finished,
+            Ending::Cancelled => Outcome::Cancelled,
+            Ending::Drained => Outcome::Finished,
+        };
+        match ending {
+            // The status is on the wire; what broke off behind it is said beside it.
+            Ending::Broken => self.refused("upstream_broke_off"),
+            Ending::Cancelled | Ending::Drained => self.left.set(true),
+            Ending::Finished => {}
+        }
+        self.write(status.as_u16(), outcome);
+    }
+
+    fn write(&self, status: u16, outcome: Outcome) {
+        self.stage.set(Stage::Over);
+        self.work.take();
+        let Some(record) = self.record.take() else { return };
+        let status = if self.left.get() { CLIENT_LEFT } else { status };
+        let took = now().saturating_duration_since(self.began);
+        self.metrics.request(status, outcome, took);
+        record.end(status, outcome, took);
+    }
+
+    fn advance(&self, to: Stage) {
+        if self.stage.get() != Stage::Over {
+            self.stage.set(to);
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Record)) {
+        if let Some(record) = self.record.borrow_mut().as_mut() {
+            change(record);
+        }
+    }
+}
+
+impl Drop for Visit {
+    /// A visit that nobody ended (a panic, a cut drain) is a line and a count all the same.
+    fn drop(&mut self) {
+        if let Some(record) = self.record.take() {
+            let took = now().saturating_duration_since(self.began);
+            self.metrics.request(500, Outcome::Cancelled, took);
+            drop(record);
+        }
+        self.metrics.in_flight.set(self.metrics.in_flight.get() - 1);
+    }
+}
+
+impl fmt::Debug for Visit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Visit")
+            .field("request_id", &self.request_id)
+            .field("stage", &self.stage.get())
+            .field("left", &self.left.get())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a log says of a client that did not wait; no client ever sees it.
+const CLIENT_LEFT: u16 = 499;
+
+#[cfg(test)]
+mod tests {
+    use thence::Deferred;
+
+    use super::*;
+
+    fn visit(method: &Method) -> (Rc<Visit>, Rc<Metrics>) {
+        let metrics = Rc::new(Metrics::default());
+        let uri = Uri::from_static("/x");
+        let peer = [127, 0, 0, 1].into();
+        let visit =
+            Visit::begin(metrics.clone(), method, &uri, &HeaderMap::new(), peer, "r".into());
+        (visit, metrics)
+    }
+
+    fn counted(metrics: &Metrics, code: u16, outcome: &str) -> bool {
+        metrics.render().contains(&format!("code=\"{code}\",outcome=\"{outcome}\"}} 1\n"))
+    }
+
+    /// Whether the work is cancelled when the client leaves at that stage.
+    fn is_cut(method: &Method, stage: impl FnOnce(&Visit)) -> bool {
+        let (visit, _) = visit(method);
+        let (trigger, work) = Deferred::<()>::new();
+        visit.works(work.canceller());
+        stage(&visit);
+        visit.client_left();
+        trigger.is_cancelled()
+    }
+
+    #[test]
+    fn leaving_before_it_is_sent_cuts_anything() {
+        assert!(is_cut(&Method::GET, |_| {}));
+        assert!(is_cut(&Method::POST, |_| {}));
+    }
+
+    #[test]
+    fn leaving_after_it_is_sent_cuts_what_is_safe() {
+        assert!(is_cut(&Method::GET, Visit::sent));
+        assert!(is_cut(&Method::HEAD, Visit::sent));
+        assert!(!is_cut(&Method::POST, Visit::sent));
+        assert!(!is_cut(&Method::DELETE, Visit::sent));
+    }
+
+    #[test]
+    fn leaving_while_the_answer_comes_is_the_bodys_affair() {
+        assert!(!is_cut(&Method::GET, |visit| visit.answering(StatusCode::OK)));
+    }
+
+    #[test]
+    fn every_way_to_leave_is_a_499_of_its_own_kind() {
+        let (unsent, metrics) = visit(&Method::POST);
+        unsent.client_left();
+        unsent.ended(StatusCode::OK);
+        assert!(counted(&metrics, 499, "not sent"));
+
+        let (cut, metrics) = visit(&Method::GET);
+        cut.sent();
+        cut.client_left();
+        cut.ended(StatusCode::BAD_GATEWAY);
+        assert!(counted(&metrics, 499, "cancelled"));
+
+        let (finished, metrics) = visit(&Method::POST);
+        finished.sent();
+        finished.client_left();
+        finished.answering(StatusCode::OK);
+        finished.relayed(StatusCode::OK, Ending::Drained);
+        assert!(counted(&metrics, 499, "finished"));
+    }
+
+    #[test]
+    fn a_visit_ends_once_and_is_then_no_longer_in_flight() {
+        let (visit, metrics) = visit(&Method::GET);
+        assert_eq!(metrics.in_flight.get(), 1);
+        visit.ended(StatusCode::OK);
+        visit.ended(StatusCode::OK);
+        visit.client_left();
+        assert!(counted(&metrics, 200, "finished"));
+        drop(visit);
+        assert_eq!(metrics.in_flight.get(), 0);
+    }
+
+    #[test]
+    fn a_visit_that_nobody_ended_is_counted() {
+        let (visit, metrics) = visit(&Method::GET);
+        drop(visit);
+        assert!(counted(&metrics, 500, "cancelled"));
+    }
+}
