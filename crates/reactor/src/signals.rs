@@ -185,15 +185,15 @@ impl SignalSource {
         state.arrived = false;
         let waiters = std::mem::take(&mut state.waiters);
         drop(state);
-        let wanted = waiters.iter().any(|(_, trigger)| trigger.is_wanted());
+        // When all of them have left, it is news for the next one.
+        let untold = Rc::new(Cell::new(waiters.len()));
         for (_, trigger) in waiters {
-            let source = self.this.clone();
+            let (source, untold) = (self.this.clone(), untold.clone());
             trigger.on_unclaimed(move |()| {
-                if let Some(source) = source.upgrade()
-                    && !wanted
-                {
-                    source.state.borrow_mut().arrived = true;
-                }
+                untold.set(untold.get() - 1);
+                let Some(source) = source.upgrade().filter(|_| untold.get() == 0) else { return };
+                source.state.borrow_mut().arrived = true;
+                source.serve();
             });
             trigger.fire(());
         }

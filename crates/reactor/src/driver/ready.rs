@@ -125,9 +125,12 @@ impl Ready {
 
     fn start(&mut self, socket: Rc<OsSocket>, side: Side, work: Work) -> Key {
         let source = socket.source();
+        // What does not wait for an edge has to look for itself.
+        let looks = matches!(work, Work::Accept { wait: false });
         let key = self.ops.insert(Pending { socket, source, side, work });
         let direction = self.direction(source, side);
         direction.ops.push_back(key);
+        direction.ready |= looks;
         if direction.ready && !direction.listed {
             direction.listed = true;
             self.listed.push_back((source, side));
@@ -227,6 +230,7 @@ impl Ready {
                 }
                 Try::Nothing => {
                     self.direction(source, side).ready = false;
+                    self.end_lookers(source, side, completions);
                     let pending = self.ops.get(key).expect("a listed operation is pending");
                     let socket = pending.socket.clone();
                     if let Err(error) = self.register(&socket) {
@@ -239,6 +243,22 @@ impl Ready {
                 Try::Later => return true,
             }
         }
+    }
+
+    /// Nothing is there: that is the answer for those who do not wait.
+    fn end_lookers(&mut self, source: Key, side: Side, completions: &mut Vec<Completion>) {
+        let mut waiting = std::mem::take(&mut self.direction(source, side).ops);
+        waiting.retain(|key| {
+            let pending = self.ops.get(*key);
+            if !pending.is_some_and(|op| matches!(op.work, Work::Accept { wait: false })) {
+                return true;
+            }
+            self.ops.remove(*key);
+            let result = Err(ErrorKind::WouldBlock.into());
+            completions.push(Completion { key: *key, result });
+            false
+        });
+        self.direction(source, side).ops = waiting;
     }
 
     fn try_op(&mut self, key: Key) -> Try {
