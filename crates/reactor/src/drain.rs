@@ -107,11 +107,7 @@ impl Drain {
         self.cut.set(None);
     }
 
-    /// Begins the drain, once.
-    pub(crate) fn begin(&self, why: Why) {
-        if self.why.get().is_some() {
-            return;
-        }
+    fn begin(&self, why: Why) {
         self.why.set(Some(why));
         for trigger in self.told.take() {
             trigger.fire(());
@@ -123,13 +119,12 @@ impl Drain {
         }
     }
 
-    /// A signal came: the first begins the drain, the next ends it. Main's own end does not count
-    /// for a first one.
-    pub(crate) fn signal(&self, signal: Signal) {
+    /// A signal came while draining: it ends the drain. Main's own end does not count for a first
+    /// one, so that a Ctrl-C after it is not rash.
+    fn signal(&self, signal: Signal) {
         match self.why.get() {
             Some(Why::Signal(_)) => self.cut.set(Some(signal)),
-            Some(_) => self.why.set(Some(Why::Signal(signal))),
-            None => self.begin(Why::Signal(signal)),
+            _ => self.why.set(Some(Why::Signal(signal))),
         }
     }
 
@@ -166,6 +161,26 @@ impl Drain {
     pub(crate) fn close(&self) {
         cancel_all(self.told.take());
         self.intakes.take();
+    }
+}
+
+impl Hub {
+    /// Begins the drain, once.
+    pub(crate) fn begin_drain(&self, why: Why) {
+        if self.drain.why().is_some() {
+            return;
+        }
+        self.drain.begin(why);
+        let signals = self.signals.borrow().clone();
+        signals.iter().for_each(|source| source.end_waits());
+    }
+
+    /// A signal came: the first begins the drain, the next ends it.
+    pub(crate) fn drain_on(&self, signal: Signal) {
+        match self.drain.why() {
+            None => self.begin_drain(Why::Signal(signal)),
+            Some(_) => self.drain.signal(signal),
+        }
     }
 }
 

@@ -155,6 +155,11 @@ impl Hub {
         }
     }
 
+    /// Whether something waits to be flushed.
+    pub(crate) fn is_dirty(&self) -> bool {
+        !self.dirty.borrow().is_empty()
+    }
+
     fn take_dirty(&self) -> Option<Vec<Rc<dyn Flush>>> {
         let mut dirty = self.dirty.borrow_mut();
         if dirty.is_empty() { None } else { Some(std::mem::take(&mut *dirty)) }
@@ -180,9 +185,9 @@ impl Hub {
     }
 
     /// How long until the next timer.
-    pub(crate) fn until_next_timer(&self, now: Instant) -> Option<Duration> {
+    pub(crate) fn until_next_timer(&self) -> Option<Duration> {
         let next = self.timers.borrow_mut().next_deadline()?;
-        Some(Duration::from_nanos(next.saturating_sub(self.nanos(now))))
+        Some(Duration::from_nanos(next.saturating_sub(self.nanos(self.now()))))
     }
 
     pub(crate) fn is_alive(&self) -> bool {

@@ -128,8 +128,9 @@ impl Drop for Reactor {
             tracing::warn!("{running} offloaded jobs were still running at the reactor's end");
         }
         drop(held);
-        // The ends of what was dropped here.
-        hosting::run_until_idle();
+        // Delivers the ends of what was dropped here and, unless a callback dropped the reactor,
+        // runs what they set off.
+        hosting::deliver_inbox(usize::MAX);
     }
 }
 
@@ -291,7 +292,7 @@ impl Handle {
     pub fn stop(&self) -> Result<(), Closed> {
         self.post(|| {
             if let Some(hub) = Hub::try_current() {
-                hub.drain.begin(Why::Stopped);
+                hub.begin_drain(Why::Stopped);
             }
         })
     }

@@ -1,12 +1,6 @@
 //! Running a program to its end.
 
-use std::{
-    cell::RefCell,
-    io,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, io, rc::Rc, sync::Arc, time::Duration};
 
 use thence_core::{Failure, Outcome, Stop, flow, hosting};
 
@@ -15,6 +9,7 @@ use crate::{
     hub::Hub,
     reactor::Reactor,
     signals::{Signal, SignalSource},
+    time::later,
 };
 
 /// Runs `main` on a reactor of its own, until it has ended and everything it started has.
@@ -64,16 +59,16 @@ impl Reactor {
         let end = Rc::new(RefCell::new(None));
         let slot = end.clone();
         self.hub.drain.reset();
+        let watched = self.watch_signals()?;
         let held = hosting::hold();
         let hub = Rc::downgrade(&self.hub);
         flow(main).settled().done(move |outcome| {
             slot.replace(Some(outcome));
             if let Some(hub) = hub.upgrade() {
-                hub.drain.begin(Why::Ended);
+                hub.begin_drain(Why::Ended);
             }
         });
         drop(held);
-        let watched = self.watch_signals()?;
         let finished = self.run_to_the_end();
         for source in watched {
             source.set_drains(false);
@@ -84,8 +79,10 @@ impl Reactor {
             (Some(Outcome::Ok(value)), None) => Ok(value),
             (Some(Outcome::Err(failure)), None) => Err(failure),
             (Some(Outcome::Stop(Stop::Cancelled)) | None, None) => {
-                let why = self.hub.drain.why().unwrap_or(Why::Stopped);
-                Err(Failure::from(Drained { why }))
+                Err(match self.hub.drain.why() {
+                    None | Some(Why::Ended) => Failure::msg("main was cancelled"),
+                    Some(why) => Failure::from(Drained { why }),
+                })
             }
             (Some(Outcome::Stop(stop)), None) => Err(Failure::msg(format!("main {stop}"))),
         }
@@ -207,10 +204,6 @@ fn report_unfinished() {
 
 fn wake_on_end(hub: &Hub) -> Arc<dyn Fn() + Send + Sync> {
     hub.driver.borrow().waker()
-}
-
-fn later(now: Instant, by: Duration) -> Instant {
-    now.checked_add(by).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24 * 365))
 }
 
 /// Cancelled work has this many turns to end itself: destructors, `finally`, a last message.

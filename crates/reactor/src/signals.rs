@@ -10,7 +10,6 @@ use std::{
 use thence_core::{Deferred, Never, Outcome, Stop, Trigger};
 
 use crate::{
-    drain::Intake,
     driver::{Done, Key, Op, Socket},
     hub::{Hub, Sink},
 };
@@ -123,7 +122,6 @@ struct State {
     arrived: bool,
     waiters: VecDeque<(u64, Trigger<(), Never>)>,
     next: u64,
-    draining: bool,
 }
 
 impl SignalSource {
@@ -143,8 +141,6 @@ impl SignalSource {
         });
         source.watch();
         hub.signals.borrow_mut().push(source.clone());
-        let intake: Weak<Self> = Rc::downgrade(&source);
-        hub.drain.add(intake);
         Ok(source)
     }
 
@@ -154,12 +150,11 @@ impl SignalSource {
     }
 
     fn wait(self: Rc<Self>, trigger: Trigger<(), Never>) {
-        let mut state = self.state.borrow_mut();
-        if state.draining {
-            drop(state);
+        if self.hub.upgrade().is_none_or(|hub| hub.drain.why().is_some()) {
             trigger.settle(Outcome::Stop(Stop::Cancelled));
             return;
         }
+        let mut state = self.state.borrow_mut();
         let id = state.next;
         state.next += 1;
         let source = self.this.clone();
@@ -199,6 +194,14 @@ impl SignalSource {
         }
     }
 
+    /// Nobody waits any longer: the reactor drains.
+    pub(crate) fn end_waits(&self) {
+        let waiters = std::mem::take(&mut self.state.borrow_mut().waiters);
+        for (_, trigger) in waiters {
+            trigger.settle(Outcome::Stop(Stop::Cancelled));
+        }
+    }
+
     fn watch(self: &Rc<Self>) {
         let Some(hub) = self.hub.upgrade() else { return };
         let op = Op::Recv { socket: self.socket.clone(), max: 64 };
@@ -215,7 +218,7 @@ impl Sink for SignalSource {
                     && let Some(hub) = self.hub.upgrade()
                 {
                     // One byte for each time.
-                    bytes.iter().for_each(|_| hub.drain.signal(self.signal));
+                    bytes.iter().for_each(|_| hub.drain_on(self.signal));
                 }
                 self.state.borrow_mut().arrived = true;
                 self.serve();
@@ -229,24 +232,12 @@ impl Sink for SignalSource {
     }
 
     fn abandoned(&self) {
-        self.drain();
-    }
-}
-
-impl Intake for SignalSource {
-    fn drain(&self) {
-        let mut state = self.state.borrow_mut();
-        state.draining = true;
-        let waiters = std::mem::take(&mut state.waiters);
-        drop(state);
-        for (_, trigger) in waiters {
-            trigger.settle(Outcome::Stop(Stop::Cancelled));
-        }
+        self.end_waits();
     }
 }
 
 impl Drop for SignalSource {
     fn drop(&mut self) {
-        self.drain();
+        self.end_waits();
     }
 }

@@ -350,7 +350,7 @@ where
 }
 
 /// `after(Duration::MAX)` is a way to say never.
-fn later(now: Instant, delay: Duration) -> Instant {
+pub(crate) fn later(now: Instant, delay: Duration) -> Instant {
     now.checked_add(delay).unwrap_or_else(|| now + FOREVER)
 }
 

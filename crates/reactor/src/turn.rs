@@ -3,7 +3,7 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use thence_core::hosting;
@@ -37,23 +37,23 @@ impl Turner {
     pub(crate) fn turn(&mut self, hub: &Hub, timeout: Option<Duration>) -> io::Result<()> {
         hub.flush();
         let wait = self.wait(hub, timeout);
+        hub.driver.borrow_mut().turn(wait, &mut self.completions)?;
+        let now = hub.now();
         if let Some(watchdog) = &self.watchdog {
-            watchdog.parked();
+            watchdog.busy(now);
         }
-        let waited = hub.driver.borrow_mut().turn(wait, &mut self.completions);
-        if let Some(watchdog) = &self.watchdog {
-            watchdog.busy();
-        }
-        waited?;
         hub.jobs.run_due();
         let held = hosting::hold();
         self.deliver(hub);
-        self.fire_timers(hub);
+        self.fire_timers(hub, now);
         hosting::deliver_inbox(INBOX_PER_TURN);
         drop(held);
         hosting::run_queue(self.budget);
         // What was written goes out now: whoever embeds this may not come back for long.
         hub.flush();
+        if let Some(watchdog) = &self.watchdog {
+            watchdog.parked();
+        }
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl Turner {
         if !self.is_idle(hub) || timeout == Some(Duration::ZERO) {
             return Some(Duration::ZERO);
         }
-        let timer = hub.until_next_timer(hub.now());
+        let timer = hub.until_next_timer();
         match (timeout, timer) {
             (Some(timeout), Some(timer)) => Some(timeout.min(timer)),
             (timeout, timer) => timeout.or(timer),
@@ -74,6 +74,7 @@ impl Turner {
         !self.more_timers
             && hosting::queue_is_empty()
             && hosting::inbox().is_empty()
+            && !hub.is_dirty()
             && !hub.driver.borrow().has_work()
     }
 
@@ -91,8 +92,7 @@ impl Turner {
         self.completions = ended;
     }
 
-    fn fire_timers(&mut self, hub: &Hub) {
-        let now = hub.now();
+    fn fire_timers(&mut self, hub: &Hub, now: Instant) {
         for _ in 0..TIMERS_PER_TURN {
             let Some(due) = hub.pop_due(now) else {
                 self.more_timers = false;

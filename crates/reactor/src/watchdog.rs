@@ -57,9 +57,10 @@ impl Watchdog {
         }
     }
 
-    /// The loop has something to do.
-    pub(crate) fn busy(&self) {
-        let since = u64::try_from(self.pulse.origin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    /// The loop has something to do, since `now`.
+    pub(crate) fn busy(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.pulse.origin).as_nanos();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
         self.pulse.busy_since.store(since.max(1), Ordering::SeqCst);
         if self.pulse.asleep.load(Ordering::SeqCst) {
             self.pulse.asleep.store(false, Ordering::SeqCst);

@@ -46,6 +46,50 @@ fn reactors_come_one_after_another() {
 }
 
 #[test]
+fn a_second_run_of_a_reactor_begins_afresh() {
+    let mut world = World::new();
+    for _ in 0..2 {
+        let manual = world.manual.clone();
+        world
+            .reactor
+            .run(async move {
+                let listener = TcpListener::bind(ANY)?;
+                let _peer = manual.connect(listener.local_addr())?;
+                listener.accept().await?;
+                let waiting = signal(Signal::Hangup);
+                manual.raise(Signal::Hangup.number());
+                waiting.await;
+                assert!(!draining().is_ready());
+                Ok(())
+            })
+            .unwrap();
+    }
+}
+
+#[test]
+fn a_main_that_was_cancelled_is_an_error() {
+    let mut world = World::new();
+    let cancelled = world.reactor.run(async {
+        let waiting = after(ms(5));
+        waiting.cancel();
+        waiting.await;
+        Ok(())
+    });
+    assert_eq!(cancelled.unwrap_err().to_string(), "main was cancelled");
+}
+
+#[test]
+fn a_write_from_outside_a_turn_makes_one_due() {
+    let mut world = World::new();
+    let (stream, peer) = world.connection();
+    assert_eq!(world.reactor.next_timeout(), None);
+    drop(stream.write("x"));
+    assert_eq!(world.reactor.next_timeout(), Some(ms(0)));
+    world.settle();
+    assert_eq!(peer.received(), b"x");
+}
+
+#[test]
 fn what_needs_a_reactor_says_so() {
     let panicked = std::panic::catch_unwind(|| drop(after(ms(1)))).unwrap_err();
     let text = panicked.downcast_ref::<String>().unwrap();
