@@ -1,0 +1,36 @@
+//! Bounds and timeouts, all of them on (rule 31).
+
+use std::time::Duration;
+
+/// What a gateway allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests served at a time; one more is told 503 (rule 65).
+    pub in_flight: usize,
+    /// Times a request may have been through a gateway of our name (rule 48).
+    pub loops: usize,
+    /// To reach the upstream.
+    pub connect: Duration,
+    /// From the end of the request's head until the answer's head.
+    pub answer_head: Duration,
+    /// For a client to send a request's head.
+    pub request_head: Duration,
+    /// Between two pieces of a body, in either direction (never for all of it: uploads are long).
+    pub body_idle: Duration,
+    /// How long a stop waits for what is under way.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight: 1024,
+            loops: 3,
+            connect: Duration::from_secs(3),
+            answer_head: Duration::from_secs(30),
+            request_head: Duration::from_secs(10),
+            body_idle: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+        }
+    }
+}
