@@ -8,8 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use thence_reactor::driver::{
-    ACCEPTS_PER_TURN, Completion, Done, Driver, Key, Op, Socket, is_cancelled, manual::Manual,
-    ready::Ready,
+    ACCEPTS_PER_TURN, Buffers, Completion, Done, Driver, Key, Op, Socket, is_cancelled,
+    manual::Manual, ready::Ready,
 };
 
 /// A driver, and what it has completed so far.
@@ -63,7 +63,7 @@ impl Bench {
 
     fn send(&mut self, socket: &Socket, bytes: impl Into<Bytes>) -> Key {
         let socket = socket.clone();
-        self.driver.submit(Op::Send { socket, buffers: vec![bytes.into()] })
+        self.driver.submit(Op::Send { socket, buffers: Buffers::from(bytes.into()) })
     }
 
     fn recv(&mut self, socket: &Socket, max: usize) -> Key {
@@ -81,7 +81,7 @@ impl Bench {
 
 fn bytes_arrive_in_order(mut bench: Bench) {
     let (a, b) = bench.connected();
-    let buffers = vec![Bytes::from("one "), Bytes::new(), Bytes::from("two")];
+    let buffers = ["one ", "", "two"].into_iter().map(Bytes::from).collect();
     let sent = bench.driver.submit(Op::Send { socket: a.clone(), buffers });
     assert!(matches!(bench.end(sent), Ok(Done::Sent(7))));
     assert_eq!(bench.received(&b, 2), "on");

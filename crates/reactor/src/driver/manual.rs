@@ -21,8 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::{Buf, Bytes};
-
 pub(super) use self::memory::Memory;
 use self::memory::{Listening, Pipe};
 pub use self::peer::{Peer, PeerListener};
@@ -287,17 +285,14 @@ impl World {
                 memory.recv((*max).min(recv_max)).map(|result| result.map(Done::Received))
             }
             Op::Send { socket: Socket(Kind::Memory(memory)), buffers } => loop {
-                let Some(bytes) = buffers.first_mut() else {
+                if buffers.is_empty() {
                     break Some(Ok(Done::Sent(pending.sent)));
-                };
-                match memory.send(bytes) {
+                }
+                match memory.send(buffers.first()) {
+                    Ok(0) => break None,
                     Ok(n) => {
                         pending.sent += n;
-                        bytes.advance(n);
-                        if !bytes.is_empty() {
-                            break None;
-                        }
-                        buffers.remove(0);
+                        buffers.advance(n);
                     }
                     Err(error) => break Some(Err(error)),
                 }
@@ -313,7 +308,7 @@ impl World {
             }
             Some(Op::Recv { socket: Socket(Kind::Memory(memory)), .. }) => memory.is_readable(),
             Some(Op::Send { socket: Socket(Kind::Memory(memory)), buffers }) => {
-                memory.is_writable() || buffers.iter().all(Bytes::is_empty)
+                memory.is_writable() || buffers.is_empty()
             }
             Some(_) => true,
             None => false,

@@ -26,11 +26,13 @@ use bytes::Bytes;
 
 pub use self::{
     arena::{Arena, Key},
+    buffers::Buffers,
     socket::Socket,
 };
 use crate::jobs::Jobs;
 
 mod arena;
+mod buffers;
 pub mod manual;
 pub mod ready;
 mod socket;
@@ -122,7 +124,7 @@ pub enum Op {
         /// A connected socket.
         socket: Socket,
         /// What to send.
-        buffers: Vec<Bytes>,
+        buffers: Buffers,
     },
 }
 
@@ -136,11 +138,9 @@ impl fmt::Debug for Op {
             Op::Recv { socket, max } => {
                 f.debug_struct("Recv").field("from", socket).field("max", max).finish()
             }
-            Op::Send { socket, buffers } => f
-                .debug_struct("Send")
-                .field("to", socket)
-                .field("bytes", &buffers.iter().map(Bytes::len).sum::<usize>())
-                .finish(),
+            Op::Send { socket, buffers } => {
+                f.debug_struct("Send").field("to", socket).field("bytes", &buffers.len()).finish()
+            }
         }
     }
 }

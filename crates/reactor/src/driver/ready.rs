@@ -22,8 +22,8 @@ use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 pub(super) use self::socket::OsSocket;
 use self::socket::{Io, Retired};
 use super::{
-    ACCEPTS_PER_TURN, Arena, COMPLETIONS_PER_TURN, Completion, Done, Driver, Key, Op, RECV_MAX,
-    Socket, cancelled, socket::Kind,
+    ACCEPTS_PER_TURN, Arena, Buffers, COMPLETIONS_PER_TURN, Completion, Done, Driver, Key, Op,
+    RECV_MAX, Socket, cancelled, socket::Kind,
 };
 
 mod socket;
@@ -59,7 +59,7 @@ enum Work {
     Connect,
     Recv { max: usize },
     Refused,
-    Send { buffers: VecDeque<Bytes>, sent: usize },
+    Send { buffers: Buffers, sent: usize },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -361,11 +361,7 @@ impl Driver for Ready {
             Op::Accept { listener, wait } => (listener, Side::Read, Work::Accept { wait }),
             Op::Connect { addr } => return self.connect(addr),
             Op::Recv { socket, max } => (socket, Side::Read, Work::Recv { max }),
-            Op::Send { socket, buffers } => {
-                let mut buffers = VecDeque::from(buffers);
-                buffers.retain(|bytes| !bytes.is_empty());
-                (socket, Side::Write, Work::Send { buffers, sent: 0 })
-            }
+            Op::Send { socket, buffers } => (socket, Side::Write, Work::Send { buffers, sent: 0 }),
         };
         match socket.0 {
             Kind::Os(socket) => self.start(socket, side, work),

@@ -6,6 +6,8 @@
 
 pub use self::{listener::TcpListener, stream::TcpStream};
 
+mod connecting;
+mod connection;
 mod inbound;
 mod listener;
 mod outbound;

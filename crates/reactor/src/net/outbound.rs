@@ -5,34 +5,26 @@ use std::{collections::VecDeque, io, task::Waker};
 use bytes::{Bytes, BytesMut};
 use thence_core::Trigger;
 
-use crate::driver::Key;
+use crate::driver::{Buffers, Key};
 
 /// The writes of a connection: those that wait, and those the driver has.
 #[derive(Default)]
 pub(super) struct Outbound {
-    waiting: VecDeque<Write>,
+    waiting: VecDeque<(Bytes, Option<Trigger<()>>)>,
     /// Copied by `poll_write` and not yet a write.
     loose: BytesMut,
-    /// Bytes in `waiting`, `loose` and `sending`.
+    /// Whose bytes the driver has.
+    sending: Vec<Trigger<()>>,
+    pub(super) op: Option<Key>,
+    /// Bytes that the driver has, and all that were given and have not left.
+    sending_len: usize,
     len: usize,
-    next_id: u64,
-    /// With the driver, with the operation they are in.
-    pub(super) sending: Option<(Key, Vec<Write>)>,
-    /// The end of the sending half was asked for.
     pub(super) finishing: Finishing,
     pub(super) finish_waiters: Vec<Trigger<()>>,
     pub(super) error: Option<Broken>,
-    pub(super) wakers: Vec<Waker>,
+    wakers: Vec<Waker>,
     /// It stands in the reactor's list of what to flush.
     pub(super) listed: bool,
-}
-
-/// One write.
-pub(super) struct Write {
-    pub(super) id: u64,
-    pub(super) bytes: Bytes,
-    /// None of `poll_write`.
-    pub(super) trigger: Option<Trigger<()>>,
 }
 
 /// How far the end of the sending half is.
@@ -61,18 +53,18 @@ impl Outbound {
 
     /// Whether the operating system has everything.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.loose.is_empty() && self.sending.is_none()
+        self.waiting.is_empty() && self.loose.is_empty() && self.op.is_none()
     }
 
-    pub(super) fn reserve(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
+    /// Whether somebody who asked for the end of a write still waits for it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.sending.iter().any(Trigger::is_cancelled)
     }
 
-    pub(super) fn push(&mut self, write: Write) {
+    pub(super) fn push(&mut self, bytes: Bytes, trigger: Trigger<()>) {
         self.settle_loose();
-        self.len += write.bytes.len();
-        self.waiting.push_back(write);
+        self.len += bytes.len();
+        self.waiting.push_back((bytes, Some(trigger)));
     }
 
     /// Takes a copy.
@@ -81,55 +73,69 @@ impl Outbound {
         self.loose.extend_from_slice(bytes);
     }
 
-    /// Takes back a write that the driver does not have.
-    pub(super) fn remove(&mut self, id: u64) -> Option<Write> {
-        let place = self.waiting.iter().position(|write| write.id == id)?;
-        let write = self.waiting.remove(place)?;
-        self.len -= write.bytes.len();
-        Some(write)
-    }
-
-    /// What goes out next, as one operation.
-    pub(super) fn take_batch(&mut self) -> Vec<Write> {
+    /// What goes out next, as one operation; `None` when nothing waits. A write that was cancelled
+    /// before any of it went out is left out.
+    pub(super) fn take_batch(&mut self) -> Option<Buffers> {
         self.settle_loose();
-        let mut bytes = 0;
-        let mut batch = Vec::new();
-        while let Some(write) = self.waiting.front() {
-            if !batch.is_empty() && (bytes >= BATCH_BYTES || batch.len() >= BATCH_WRITES) {
+        let mut batch = Buffers::default();
+        let mut any = false;
+        while let Some((bytes, trigger)) = self.waiting.pop_front() {
+            if trigger.as_ref().is_some_and(Trigger::is_cancelled) {
+                self.len -= bytes.len();
+                continue;
+            }
+            any = true;
+            self.sending_len += bytes.len();
+            self.sending.extend(trigger);
+            batch.push(bytes);
+            if self.sending_len >= BATCH_BYTES || self.sending.len() >= BATCH_WRITES {
                 break;
             }
-            bytes += write.bytes.len();
-            batch.extend(self.waiting.pop_front());
         }
-        batch
+        any.then_some(batch)
     }
 
-    /// The driver is through with what it had.
-    pub(super) fn sent(&mut self, batch: &[Write]) {
-        self.len -= batch.iter().map(|write| write.bytes.len()).sum::<usize>();
+    /// The driver is through with what it had. Says how much that was, and whose.
+    pub(super) fn sent(&mut self, done: &mut Vec<Trigger<()>>) -> usize {
+        self.op = None;
+        self.len -= self.sending_len;
+        done.append(&mut self.sending);
+        std::mem::take(&mut self.sending_len)
     }
 
-    /// Takes everything that waits: it will never be sent.
-    pub(super) fn take_waiting(&mut self) -> Vec<Write> {
+    /// Takes whoever waits for something that will never be sent.
+    pub(super) fn take_waiting(&mut self) -> Vec<Trigger<()>> {
         self.loose.clear();
-        let waiting: Vec<Write> = self.waiting.drain(..).collect();
-        let sending = self.sending.iter().flat_map(|(_, batch)| batch);
-        self.len = sending.map(|write| write.bytes.len()).sum();
-        waiting
+        self.len = self.sending_len;
+        let waiting = self.waiting.drain(..).filter_map(|(_, trigger)| trigger);
+        waiting.chain(self.finish_waiters.drain(..)).collect()
     }
 
-    /// Takes everybody who waits for anything to be sent.
-    pub(super) fn take_all(&mut self) -> Vec<Trigger<()>> {
-        let sending = self.sending.take().into_iter().flat_map(|(_, batch)| batch);
-        let writes: Vec<Write> = sending.chain(self.take_waiting()).collect();
-        let writers = writes.into_iter().filter_map(|write| write.trigger);
-        writers.chain(self.finish_waiters.drain(..)).collect()
+    pub(super) fn take_wakers(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.wakers)
+    }
+
+    pub(super) fn wake_later(&mut self, waker: &Waker) {
+        if !self.wakers.iter().any(|kept| kept.will_wake(waker)) {
+            self.wakers.push(waker.clone());
+        }
+    }
+
+    /// Why nothing more can be written.
+    pub(super) fn refusal(&self) -> Option<io::Error> {
+        match (&self.error, self.finishing) {
+            (Some(broken), _) => Some(broken.error()),
+            (None, Finishing::No) => None,
+            (None, _) => Some(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "this end of the connection was shut down for sending",
+            )),
+        }
     }
 
     fn settle_loose(&mut self) {
         if !self.loose.is_empty() {
-            let bytes = self.loose.split().freeze();
-            self.waiting.push_back(Write { id: 0, bytes, trigger: None });
+            self.waiting.push_back((self.loose.split().freeze(), None));
         }
     }
 }
@@ -137,6 +143,11 @@ impl Outbound {
 impl Broken {
     pub(super) fn new(error: &io::Error) -> Self {
         Broken { kind: error.kind(), code: error.raw_os_error(), text: error.to_string() }
+    }
+
+    pub(super) fn aborted() -> Self {
+        let text = "the connection was aborted".into();
+        Broken { kind: io::ErrorKind::ConnectionAborted, code: None, text }
     }
 
     pub(super) fn error(&self) -> io::Error {

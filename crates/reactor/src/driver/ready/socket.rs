@@ -2,7 +2,6 @@
 
 use std::{
     cell::RefCell,
-    collections::VecDeque,
     fmt,
     io::{self, ErrorKind, IoSlice, Read, Write},
     net::{Shutdown, SocketAddr},
@@ -11,11 +10,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
 };
 
-use bytes::{Buf, Bytes};
 use mio::net::{TcpListener, TcpStream, UnixStream};
 use signal_hook::{SigId, flag, low_level};
 
-use super::Key;
+use super::{Buffers, Key};
 
 /// A descriptor, and the driver's entry for it.
 pub(in crate::driver) struct OsSocket {
@@ -108,37 +106,26 @@ impl OsSocket {
     }
 
     /// Sends from the front of `buffers` and takes what was sent off them.
-    pub(super) fn send(&self, buffers: &mut VecDeque<Bytes>) -> io::Result<usize> {
+    pub(super) fn send(&self, buffers: &mut Buffers) -> io::Result<usize> {
         let Io::Stream(stream) = &self.io else { return Err(ErrorKind::InvalidInput.into()) };
-        let sent = loop {
-            let result = if buffers.len() == 1 {
-                (&*stream).write(&buffers[0])
+        loop {
+            let result = if buffers.is_one_piece() {
+                (&*stream).write(buffers.first())
             } else {
                 let mut slices = [IoSlice::new(&[]); SLICES];
-                let used = buffers.len().min(SLICES);
-                for (slice, bytes) in slices.iter_mut().zip(buffers.iter()) {
-                    *slice = IoSlice::new(bytes);
-                }
+                let used = buffers.fill(&mut slices);
                 (&*stream).write_vectored(&slices[..used])
             };
             match result {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(n) => break n,
+                Ok(n) => {
+                    buffers.advance(n);
+                    return Ok(n);
+                }
                 Err(error) => return Err(error),
             }
-        };
-        let mut left = sent;
-        while left > 0 {
-            let front = buffers.front_mut().expect("no more is sent than there was");
-            let taken = left.min(front.len());
-            front.advance(taken);
-            left -= taken;
-            if front.is_empty() {
-                buffers.pop_front();
-            }
         }
-        Ok(sent)
     }
 
     pub(in crate::driver) fn local_addr(&self) -> io::Result<SocketAddr> {

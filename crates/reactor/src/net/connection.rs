@@ -1,0 +1,113 @@
+//! What a stream, its pending operations and the hooks of its reads share.
+
+use std::{
+    cell::RefCell,
+    io,
+    net::Shutdown,
+    rc::{Rc, Weak},
+    task::Waker,
+};
+
+use thence_core::{Outcome, Stop, Trigger};
+
+pub(super) use self::reading::Need;
+use self::reading::Reading;
+use super::outbound::{Broken, Outbound};
+use crate::{
+    driver::{Done, Key, Socket},
+    hub::{Flush, Hub, Sink},
+};
+
+mod reading;
+mod writing;
+
+/// Both halves of a connection. A pending operation holds it, so it lives as long as its stream or
+/// as somebody waits.
+pub(super) struct Connection {
+    hub: Rc<Hub>,
+    pub(super) socket: Socket,
+    this: Weak<Self>,
+    reading: RefCell<Reading>,
+    writing: RefCell<Outbound>,
+}
+
+impl Connection {
+    pub(super) fn new(hub: Rc<Hub>, socket: Socket) -> Rc<Self> {
+        Rc::new_cyclic(|this| Connection {
+            hub,
+            socket,
+            this: this.clone(),
+            reading: RefCell::default(),
+            writing: RefCell::default(),
+        })
+    }
+
+    /// Breaks it.
+    pub(super) fn abort(self: &Rc<Self>) {
+        // The peer is gone already, or learns it now.
+        let _ = self.socket.shutdown(Shutdown::Both);
+        let sending = self.writing.borrow().op;
+        sending.into_iter().for_each(|key| self.hub.cancel(key));
+        self.fail_writes(&Broken::aborted());
+        let receiving = self.break_reading(Broken::aborted());
+        receiving.into_iter().for_each(|key| self.hub.cancel(key));
+        self.serve();
+    }
+
+    /// The stream is gone. Writes go out; reads that somebody waits for go on.
+    pub(super) fn let_go(&self) {
+        self.let_reads_go();
+        // A write that is half out and was asked to end would keep the connection for ever when
+        // nobody reads at the other end.
+        let writing = self.writing.borrow();
+        let stuck = writing.op.filter(|_| writing.is_stuck());
+        drop(writing);
+        stuck.into_iter().for_each(|key| self.hub.cancel(key));
+    }
+}
+
+impl Sink for Connection {
+    fn completed(self: Rc<Self>, key: Key, result: io::Result<Done>) {
+        if self.reading.borrow().op == Some(key) {
+            self.received(result);
+        } else if self.writing.borrow().op == Some(key) {
+            self.sent(result);
+        }
+    }
+
+    fn abandoned(&self) {
+        let ended = Broken::new(&io::Error::other("the reactor of this connection has ended"));
+        self.break_reading(ended.clone());
+        end(self.reading.borrow_mut().take_waiters());
+        let mut writing = self.writing.borrow_mut();
+        writing.error.get_or_insert(ended);
+        let mut unsent = Vec::new();
+        writing.sent(&mut unsent);
+        unsent.extend(writing.take_waiting());
+        let wakers = writing.take_wakers();
+        drop(writing);
+        end(unsent);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Flush for Connection {
+    fn flush(self: Rc<Self>) {
+        self.writing.borrow_mut().listed = false;
+        self.send();
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Whoever still has a trigger here was left: with somebody waiting, an operation is pending
+        // and keeps the connection.
+        self.abandoned();
+    }
+}
+
+fn end<T: 'static>(triggers: impl IntoIterator<Item = Trigger<T>>) {
+    for trigger in triggers {
+        trigger.settle(Outcome::Stop(Stop::Cancelled));
+    }
+}

@@ -1,0 +1,202 @@
+//! The sending half.
+
+use std::{
+    io::{self, IoSlice},
+    net::Shutdown,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+};
+
+use bytes::Bytes;
+use thence_core::{Failure, Trigger};
+
+use super::Connection;
+use crate::{
+    driver::{Done, Op, is_cancelled},
+    net::outbound::{Broken, Finishing, Outbound},
+};
+
+impl Connection {
+    /// Sends `bytes` and fires `trigger`. It has no hook for a request: it stops at once then, and
+    /// what the driver does not have yet is not sent.
+    pub(in crate::net) fn write(self: &Rc<Self>, bytes: Bytes, trigger: Trigger<()>) {
+        let refusal = self.writing.borrow().refusal();
+        if let Some(error) = refusal {
+            trigger.fail(Failure::from(error));
+            return;
+        }
+        self.change(|writing| writing.push(bytes, trigger));
+        self.flush_soon();
+    }
+
+    pub(in crate::net) fn shutdown(self: &Rc<Self>, trigger: Trigger<()>) {
+        let mut writing = self.writing.borrow_mut();
+        if writing.finishing == Finishing::No {
+            writing.finishing = Finishing::Asked;
+        }
+        writing.finish_waiters.push(trigger);
+        drop(writing);
+        self.flush_soon();
+    }
+
+    pub(in crate::net) fn poll_write(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut writing = self.writing.borrow_mut();
+        if let Some(error) = writing.refusal() {
+            return Poll::Ready(Err(error));
+        }
+        let mut room = HIGH_WATER.saturating_sub(writing.len());
+        if room == 0 {
+            writing.wake_later(cx.waker());
+            return Poll::Pending;
+        }
+        drop(writing);
+        let mut taken = 0;
+        self.change(|writing| {
+            for slice in slices {
+                let part = slice.len().min(room);
+                writing.copy(&slice[..part]);
+                taken += part;
+                room -= part;
+            }
+        });
+        self.flush_soon();
+        Poll::Ready(Ok(taken))
+    }
+
+    pub(in crate::net) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut writing = self.writing.borrow_mut();
+        if let Some(broken) = &writing.error {
+            return Poll::Ready(Err(broken.error()));
+        }
+        if writing.is_idle() {
+            return Poll::Ready(Ok(()));
+        }
+        writing.wake_later(cx.waker());
+        Poll::Pending
+    }
+
+    pub(in crate::net) fn poll_shutdown(
+        self: &Rc<Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut writing = self.writing.borrow_mut();
+        if writing.finishing == Finishing::No {
+            writing.finishing = Finishing::Asked;
+            drop(writing);
+            self.flush_soon();
+            writing = self.writing.borrow_mut();
+        }
+        if let Some(broken) = &writing.error {
+            return Poll::Ready(Err(broken.error()));
+        }
+        if writing.finishing == Finishing::Done {
+            return Poll::Ready(Ok(()));
+        }
+        writing.wake_later(cx.waker());
+        Poll::Pending
+    }
+
+    /// Gives the driver what waits, and shuts down when that was all and it was asked for.
+    pub(super) fn send(self: &Rc<Self>) {
+        let mut writing = self.writing.borrow_mut();
+        if writing.op.is_some() {
+            return;
+        }
+        if let Some(broken) = writing.error.clone() {
+            drop(writing);
+            self.fail_writes(&broken);
+            return;
+        }
+        drop(writing);
+        if let Some(buffers) = self.change(Outbound::take_batch) {
+            let op = Op::Send { socket: self.socket.clone(), buffers };
+            match self.hub.submit(op, self.clone()) {
+                Ok(key) => self.writing.borrow_mut().op = Some(key),
+                Err(error) => self.sent(Err(error)),
+            }
+            return;
+        }
+        writing = self.writing.borrow_mut();
+        if writing.finishing == Finishing::Asked {
+            if let Err(error) = self.socket.shutdown(Shutdown::Write) {
+                drop(writing);
+                self.fail_writes(&Broken::new(&error));
+                return;
+            }
+            writing.finishing = Finishing::Done;
+        }
+        if writing.finishing == Finishing::Done {
+            let finished = std::mem::take(&mut writing.finish_waiters);
+            let wakers = writing.take_wakers();
+            drop(writing);
+            wakers.into_iter().for_each(Waker::wake);
+            finished.into_iter().for_each(|trigger| trigger.fire(()));
+        }
+    }
+
+    /// The driver is through with what it had.
+    pub(super) fn sent(self: &Rc<Self>, result: io::Result<Done>) {
+        let mut writers = Vec::new();
+        let expected = self.change(|writing| writing.sent(&mut writers));
+        let broken = match result {
+            Ok(Done::Sent(n)) if n == expected => {
+                let wakers = self.writing.borrow_mut().take_wakers();
+                wakers.into_iter().for_each(Waker::wake);
+                writers.into_iter().for_each(|trigger| trigger.fire(()));
+                self.send();
+                return;
+            }
+            Ok(_) => Broken::aborted(),
+            Err(error) if is_cancelled(&error) => Broken::aborted(),
+            Err(error) => Broken::new(&error),
+        };
+        for trigger in writers {
+            trigger.fail(Failure::from(broken.error()));
+        }
+        self.fail_writes(&broken);
+    }
+
+    /// Nothing more can be sent.
+    pub(super) fn fail_writes(&self, broken: &Broken) {
+        let waiting = self.change(Outbound::take_waiting);
+        let mut writing = self.writing.borrow_mut();
+        writing.error.get_or_insert_with(|| broken.clone());
+        writing.finishing = Finishing::Done;
+        let wakers = writing.take_wakers();
+        drop(writing);
+        wakers.into_iter().for_each(Waker::wake);
+        for trigger in waiting {
+            trigger.fail(Failure::from(broken.error()));
+        }
+    }
+
+    fn flush_soon(self: &Rc<Self>) {
+        let mut writing = self.writing.borrow_mut();
+        if writing.op.is_none() && !writing.listed {
+            writing.listed = true;
+            drop(writing);
+            self.hub.flush_later(self.clone());
+        }
+    }
+
+    /// Changes the writes, and keeps count of the connections that have some.
+    fn change<R>(&self, f: impl FnOnce(&mut Outbound) -> R) -> R {
+        let mut writing = self.writing.borrow_mut();
+        let before = writing.len() > 0;
+        let result = f(&mut writing);
+        let unsent = &self.hub.unsent;
+        match (before, writing.len() > 0) {
+            (false, true) => unsent.set(unsent.get() + 1),
+            (true, false) => unsent.set(unsent.get() - 1),
+            _ => {}
+        }
+        result
+    }
+}
+
+/// How much `poll_write` takes before somebody has to wait.
+const HIGH_WATER: usize = 64 * 1024;
