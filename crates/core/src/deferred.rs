@@ -273,6 +273,9 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             Inner::Node(handle) if !handle.node().is_done() => {
                 return Deferred(Inner::Node(handle.attach(cx(), work, site)));
             }
+            Inner::Node(handle) if handle.has_way_back() => {
+                return Deferred(Inner::Node(handle.attach_ended(cx(), work, site)));
+            }
             Inner::Node(handle) => handle.take_done(),
             Inner::Ready(ready) => ready.into_slot(),
         };

@@ -22,7 +22,7 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A destructor panicked while a Deferred was dropped.
+    /// A destructor or a hook panicked, outside any step.
     DestructorPanicked,
     /// An error that nobody handled.
     Failed,
@@ -65,7 +65,7 @@ impl Report {
         let panic = crate::outcome::Panic::new(payload, site);
         Self {
             kind: Kind::DestructorPanicked,
-            message: format!("panicked while being dropped: {}", panic.message()),
+            message: format!("panicked in a destructor or a hook: {}", panic.message()),
             steps: site.map(|site| Step { site, label: None }).into_iter().collect(),
             omitted_text: None,
             cause: None,

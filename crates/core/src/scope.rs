@@ -66,7 +66,15 @@ impl Scope {
             if !outcome.is_ok() {
                 scope.cancel();
             }
-            let ended = scope.ended();
+            // A request that comes now is for what the scope owns; it does not cut the wait.
+            let (trigger, ended) = Deferred::infallible();
+            let owned = Rc::downgrade(&scope.0.0);
+            trigger.on_cancel(move || {
+                if let Some(owned) = owned.upgrade() {
+                    cancel(&owned);
+                }
+            });
+            scope.notify(trigger);
             ended.then(move |_| {
                 drop(scope);
                 Deferred::ended(outcome)
@@ -104,12 +112,16 @@ impl Scope {
     #[track_caller]
     pub fn ended(&self) -> Deferred<(), Never> {
         let (trigger, d) = Deferred::infallible();
+        self.notify(trigger);
+        d
+    }
+
+    fn notify(&self, trigger: Trigger<(), Never>) {
         if self.live() == 0 {
             trigger.fire(());
         } else {
             self.0.0.borrow_mut().waiting.push(trigger);
         }
-        d
     }
 }
 

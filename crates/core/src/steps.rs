@@ -361,6 +361,7 @@ struct Inspect<F>(F);
 impl<T: 'static, E: Fault, F: FnOnce(&T) + 'static> Work<T, E> for Inspect<F> {
     type Value = T;
     type Error = E;
+    const KEEPS_WAY_BACK: bool = true;
     const LANES: u8 = lane::OK;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, E> {
@@ -400,6 +401,7 @@ struct Finally<F>(F);
 impl<T: 'static, E: Fault, F: FnOnce() + 'static> Work<T, E> for Finally<F> {
     type Value = T;
     type Error = E;
+    const KEEPS_WAY_BACK: bool = true;
     const LANES: u8 = lane::ALL;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, E> {

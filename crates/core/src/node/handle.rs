@@ -48,6 +48,30 @@ impl<T: 'static, E: Fault> Handle<T, E> {
         unsafe { Handle::new(step::attach(cx, n, work, site)) }
     }
 
+    /// Whether it has ended with a value that somebody would take back.
+    #[inline]
+    pub(crate) fn has_way_back(&self) -> bool {
+        self.n.has_way_back()
+    }
+
+    /// Puts a step behind one that has ended, so that the value's way back comes along.
+    pub(crate) fn attach_ended<W: Work<T, E>>(
+        self,
+        cx: &Cx,
+        work: W,
+        site: Site,
+    ) -> Handle<W::Value, W::Error> {
+        debug_assert!(self.n.is_done());
+        let n = self.into_node();
+        // The handle's reference goes with the outcome through the queue, as a producer's would.
+        n.keep();
+        // SAFETY: a handle's node has no waiter, and the types are the handle's.
+        let w = unsafe { Handle::new(step::attach(cx, n, work, site)) };
+        cx.complete(n);
+        cx.settle();
+        w
+    }
+
     /// Makes a step of a value that is there, to run when its turn comes.
     #[inline]
     pub(crate) fn queue<V: 'static, F: Fault, W>(

@@ -337,6 +337,11 @@ impl Node {
         }
     }
 
+    #[inline]
+    fn has_way_back(self) -> bool {
+        self.extra().is_some_and(|extra| extra.on_unclaimed.is_some())
+    }
+
     pub(crate) fn set_label(self, label: &'static str) {
         self.extra_mut().label = Some(label);
     }

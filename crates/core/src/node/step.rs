@@ -21,6 +21,8 @@ pub(crate) trait Work<T: 'static, E: Fault>: 'static {
     const ASKS: bool = false;
     /// A request stops here.
     const SHIELDS: bool = false;
+    /// Its callback gives the value on unchanged, so that its way back stays with it.
+    const KEEPS_WAY_BACK: bool = false;
 
     /// The callback. Only called for a lane of `LANES`.
     fn call(self, slot: Slot<T, E>) -> Next<Self::Value, Self::Error>;
@@ -185,6 +187,9 @@ unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
     }
     match work.call(slot) {
         Next::Done(slot) => {
+            if W::KEEPS_WAY_BACK {
+                from.keep_way_back::<T>();
+            }
             cx.step_ended();
             // SAFETY: the caller's promise.
             unsafe { w.put(slot) };
