@@ -4,13 +4,14 @@ use std::io;
 use std::time::Duration;
 
 use measure::callgrind::{self, Profile};
+use measure::gate::Gates;
 use measure::sample::{Order, Sample};
 use measure::table::{Table, figure};
 use measure::{cpu, machine};
 
 use crate::load::{MESSAGE, Until};
 use crate::peer::{CONNECTIONS, Peer};
-use crate::server::{SERVERS, Server};
+use crate::server::{RAW, SERVERS, Server, THENCE, TOKIO};
 
 /// Rounds in a session: the servers of a session stay, so that a round of all of them is short.
 const ROUNDS: usize = 3;
@@ -27,6 +28,8 @@ struct Figures {
     micros: Sample,
     /// The same, divided by raw epoll's in the same round.
     ratio: Sample,
+    /// The same, divided by tokio's.
+    to_tokio: Sample,
     /// Messages a second.
     rate: Sample,
     rate_ratio: Sample,
@@ -70,7 +73,7 @@ pub fn table(sessions: usize) -> io::Result<()> {
         "ratio",
         "busy",
     ]);
-    let reference = all[0].instructions.median();
+    let reference = all[RAW].instructions.median();
     for (server, figures) in SERVERS.iter().zip(&all) {
         table.row(vec![
             server.what.to_owned(),
@@ -83,12 +86,23 @@ pub fn table(sessions: usize) -> io::Result<()> {
             format!("{:.0} %", figures.busy.median() * 100.0),
         ]);
     }
-    print!("{table}");
+    println!("{table}");
     println!(
-        "\n{CONNECTIONS} connections, {MESSAGE} bytes. Ratios are to '{}', of the same round; {} rounds.",
-        SERVERS[0].what,
+        "{CONNECTIONS} connections, {MESSAGE} bytes. Ratios are to '{}', of the same round; {} rounds.\n",
+        SERVERS[RAW].what,
         sessions * ROUNDS,
     );
+
+    let mut gates = Gates::new();
+    for place in THENCE {
+        let (what, figures) = (SERVERS[place].what, &all[place]);
+        // 1.02 is the aim, and 1.10 what can be told from noise.
+        gates.ratio(&format!("{what}: CPU, to raw epoll"), 1.1, &figures.ratio);
+        gates.ratio(&format!("{what}: CPU, to tokio"), 1.0, &figures.to_tokio);
+        let count = figures.instructions.median();
+        gates.count(&format!("{what}: instructions a message"), 800.0, Some(count));
+    }
+    print!("{gates}");
     Ok(())
 }
 
@@ -111,9 +125,10 @@ fn session(all: &mut [Figures], order: &mut Order) -> io::Result<()> {
         }
         for (figures, (micros, rate)) in all.iter_mut().zip(round) {
             figures.micros.push(micros);
-            figures.ratio.push(micros / round[0].0);
+            figures.ratio.push(micros / round[RAW].0);
+            figures.to_tokio.push(micros / round[TOKIO].0);
             figures.rate.push(rate);
-            figures.rate_ratio.push(rate / round[0].1);
+            figures.rate_ratio.push(rate / round[RAW].1);
         }
     }
     for (server, peer) in SERVERS.iter().zip(peers) {

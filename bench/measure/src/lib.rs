@@ -9,6 +9,7 @@
 pub mod allocations;
 pub mod callgrind;
 pub mod cpu;
+pub mod gate;
 pub mod machine;
 pub mod sample;
 pub mod table;

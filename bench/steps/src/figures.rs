@@ -4,10 +4,12 @@ use std::io;
 use std::process::{Command, Stdio};
 
 use measure::callgrind::{self, Profile};
+use measure::gate::Gates;
 use measure::sample::{Order, Sample};
 use measure::table::{Table, figure};
 use measure::{allocations, cpu, machine};
 
+use crate::deferreds::{LOOP, NONE, READY, TEN, most_live_nodes};
 use crate::peers::REFERENCE;
 use crate::work::Work;
 
@@ -43,8 +45,11 @@ pub fn table(works: &[Work], rounds: usize) -> io::Result<()> {
         println!("valgrind is not installed: no instructions are counted\n");
     }
 
-    let reference = works.iter().position(|work| work.name == REFERENCE.name);
-    let reference = reference.and_then(|place| all[place].instructions);
+    let found = |work: &Work| {
+        let place = works.iter().position(|other| other.name == work.name);
+        &all[place.expect("every work has its figures")]
+    };
+    let reference = found(&REFERENCE).instructions.unwrap_or(f64::NAN);
     let mut table = Table::new(&["work", "ns", "ratio", "instructions", "ratio", "allocations"]);
     for (work, figures) in works.iter().zip(&all) {
         let count = figures.instructions.unwrap_or(f64::NAN);
@@ -53,12 +58,28 @@ pub fn table(works: &[Work], rounds: usize) -> io::Result<()> {
             figure(figures.nanos.median()),
             figures.ratio.ratio(),
             figure(count),
-            figure(count / reference.unwrap_or(f64::NAN)),
+            figure(count / reference),
             figure(figures.allocations),
         ]);
     }
-    print!("{table}");
-    println!("\nRatios are to '{}', of the same round; {rounds} rounds.", REFERENCE.what);
+    println!("{table}");
+    println!("Ratios are to '{}', of the same round; {rounds} rounds.\n", REFERENCE.what);
+
+    let (ten, none) = (found(&TEN), found(&NONE));
+    let a_step = ten.instructions.zip(none.instructions).map(|(ten, none)| (ten - none) / 10.0);
+    let mut gates = Gates::new();
+    gates.ratio("ten `map`, pending then fired: time", 0.7, &ten.ratio);
+    gates.count("the same: instructions a step", 140.0, a_step);
+    gates.ratio("ten `map` on a ready value: time", 0.25, &found(&READY).ratio);
+    gates.count("the same: allocations", 0.0, Some(found(&READY).allocations));
+    gates.ratio("loop of returned Deferreds, a pending level: time", 0.6, &found(&LOOP).ratio);
+    gates.count("the same: instructions", 550.0, found(&LOOP).instructions);
+    gates.count(
+        "the same, a million deep: live nodes",
+        8.0,
+        Some(most_live_nodes(1_000_000) as f64),
+    );
+    print!("{gates}");
     Ok(())
 }
 

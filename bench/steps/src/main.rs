@@ -6,6 +6,7 @@
 //! cargo run --release -p steps -- once NAME N   one row's work, N times: for a profiler
 //! ```
 
+mod deferreds;
 mod figures;
 mod peers;
 mod work;
@@ -51,7 +52,7 @@ fn main() -> ExitCode {
 }
 
 fn works() -> Vec<Work> {
-    peers::PEERS.to_vec()
+    [&peers::PEERS[..], &deferreds::OURS[..]].concat()
 }
 
 fn find(name: &str) -> Option<Work> {

@@ -2,12 +2,16 @@
 //! listens on, takes a number of connections, and ends when the last of them has been closed.
 
 mod raw;
+mod with_thence;
 mod with_tokio;
 
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use std::{process, thread};
+
+/// Where a server listens: any free port, and nobody from outside.
+const LISTEN: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 0);
 
 /// What a server reads at most at once.
 const READ: usize = 4096;
@@ -22,14 +26,25 @@ pub struct Server {
     pub name: &'static str,
     /// How the table calls it.
     pub what: &'static str,
-    run: fn(TcpListener, usize) -> io::Result<()>,
+    run: fn(usize) -> io::Result<()>,
 }
 
-/// All servers, the reference first.
-pub const SERVERS: [Server; 2] = [
+/// All servers.
+pub const SERVERS: [Server; 4] = [
     Server { name: "raw", what: "raw epoll", run: raw::serve },
     Server { name: "tokio", what: "tokio, current_thread", run: with_tokio::serve },
+    Server { name: "thence", what: "thence, a flow each", run: with_thence::serve_flows },
+    Server { name: "thence-chain", what: "thence, a chain each", run: with_thence::serve_chains },
 ];
+
+/// The place in [`SERVERS`] of the server that all others are compared with.
+pub const RAW: usize = 0;
+
+/// The place of the peer.
+pub const TOKIO: usize = 1;
+
+/// The places of our own.
+pub const THENCE: [usize; 2] = [2, 3];
 
 impl Server {
     /// Serves so many connections to their end.
@@ -42,9 +57,12 @@ impl Server {
             thread::sleep(LIFETIME);
             process::exit(3);
         });
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        println!("{}", listener.local_addr()?.port());
-        io::stdout().flush()?;
-        (self.run)(listener, connections)
+        (self.run)(connections)
     }
+}
+
+/// Tells whoever started this process where it listens.
+fn announce(address: SocketAddr) -> io::Result<()> {
+    println!("{}", address.port());
+    io::stdout().flush()
 }

@@ -7,10 +7,12 @@ use std::net::{TcpListener, TcpStream};
 use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::READ;
+use super::{LISTEN, READ, announce};
 
 /// Echoes on so many connections until all are closed.
-pub fn serve(listener: TcpListener, connections: usize) -> io::Result<()> {
+pub fn serve(connections: usize) -> io::Result<()> {
+    let listener = TcpListener::bind(LISTEN)?;
+    announce(listener.local_addr()?)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let mut sockets: Vec<Option<TcpStream>> = Vec::with_capacity(connections);
     for number in 0..connections {

@@ -1,19 +1,18 @@
 //! tokio on one thread: a task for each connection.
 
 use std::io;
-use std::net::TcpListener;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{self, TcpStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 
-use super::READ;
+use super::{LISTEN, READ, announce};
 
 /// Echoes on so many connections until all are closed.
-pub fn serve(listener: TcpListener, connections: usize) -> io::Result<()> {
+pub fn serve(connections: usize) -> io::Result<()> {
     Builder::new_current_thread().enable_io().build()?.block_on(async move {
-        listener.set_nonblocking(true)?;
-        let listener = net::TcpListener::from_std(listener)?;
+        let listener = TcpListener::bind(LISTEN).await?;
+        announce(listener.local_addr()?)?;
         let mut tasks = Vec::with_capacity(connections);
         for _ in 0..connections {
             let (socket, _) = listener.accept().await?;

@@ -1,0 +1,56 @@
+//! thence on its `ready` driver, once as flows and once as chains. Each read is a Deferred of its
+//! own, and so is each write.
+
+use std::io;
+use std::rc::Rc;
+
+use thence_core::{Deferred, Failure, all, flow};
+use thence_reactor::net::{TcpListener, TcpStream};
+
+use super::{LISTEN, READ, announce};
+
+/// A flow for each connection.
+pub fn serve_flows(connections: usize) -> io::Result<()> {
+    serve(connections, |socket| flow(echo(socket)))
+}
+
+/// A chain for each connection, which returns itself.
+pub fn serve_chains(connections: usize) -> io::Result<()> {
+    serve(connections, |socket| chain(Rc::new(socket)))
+}
+
+fn serve(connections: usize, echo: fn(TcpStream) -> Deferred<()>) -> io::Result<()> {
+    let served = thence_reactor::run(async move {
+        let listener = TcpListener::bind(LISTEN)?;
+        announce(listener.local_addr())?;
+        let mut all_of_them = Vec::with_capacity(connections);
+        for _ in 0..connections {
+            let (socket, _) = listener.accept().await?;
+            socket.set_nodelay(true)?;
+            all_of_them.push(echo(socket));
+        }
+        all(all_of_them).await?;
+        Ok(())
+    });
+    served.map_err(|failure: Failure| io::Error::other(failure.to_string()))
+}
+
+async fn echo(socket: TcpStream) -> Result<(), Failure> {
+    loop {
+        let bytes = socket.read(READ).await?;
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        socket.write(bytes).await?;
+    }
+}
+
+fn chain(socket: Rc<TcpStream>) -> Deferred<()> {
+    socket.read(READ).and_then(move |bytes| {
+        if bytes.is_empty() {
+            return Deferred::ok(());
+        }
+        let written = socket.write(bytes);
+        written.and_then(move |()| chain(socket))
+    })
+}
