@@ -148,9 +148,15 @@ impl Hub {
     }
 
     pub(crate) fn flush(&self) {
-        while let Some(dirty) = self.take_dirty() {
-            for what in dirty {
+        while self.is_dirty() {
+            let mut dirty = self.dirty.take();
+            for what in dirty.drain(..) {
                 what.flush();
+            }
+            // The list is used again, unless a flush made one.
+            let mut next = self.dirty.borrow_mut();
+            if next.is_empty() {
+                *next = dirty;
             }
         }
     }
@@ -158,11 +164,6 @@ impl Hub {
     /// Whether something waits to be flushed.
     pub(crate) fn is_dirty(&self) -> bool {
         !self.dirty.borrow().is_empty()
-    }
-
-    fn take_dirty(&self) -> Option<Vec<Rc<dyn Flush>>> {
-        let mut dirty = self.dirty.borrow_mut();
-        if dirty.is_empty() { None } else { Some(std::mem::take(&mut *dirty)) }
     }
 
     pub(crate) fn now(&self) -> Instant {

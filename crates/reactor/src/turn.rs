@@ -3,17 +3,23 @@
 use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
 use thence_core::hosting;
 
-use crate::{driver::Completion, hub::Hub, watchdog::Watchdog};
+use crate::{
+    driver::Completion,
+    hub::{Hub, Sink},
+    watchdog::Watchdog,
+};
 
 /// What a turn needs that nobody else may touch.
-#[derive(Debug)]
 pub(crate) struct Turner {
     completions: Vec<Completion>,
+    /// The completions of this turn with whom they go to; empty between turns.
+    ended: Vec<(Option<Rc<dyn Sink>>, Completion)>,
     watchdog: Option<Watchdog>,
     /// A duplicate of the driver's, which nobody has to borrow the driver for.
     fd: Option<OwnedFd>,
@@ -25,7 +31,14 @@ pub(crate) struct Turner {
 
 impl Turner {
     pub(crate) fn new(budget: usize, watchdog: Option<Watchdog>, fd: Option<OwnedFd>) -> Self {
-        Turner { completions: Vec::new(), watchdog, fd, budget, more_timers: false }
+        Turner {
+            completions: Vec::new(),
+            ended: Vec::new(),
+            watchdog,
+            fd,
+            budget,
+            more_timers: false,
+        }
     }
 
     pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
@@ -81,15 +94,15 @@ impl Turner {
     /// Tells whoever waits for what has ended.
     fn deliver(&mut self, hub: &Hub) {
         // All are looked up first: the driver uses a key's slot again as soon as it has ended.
-        let mut ended = std::mem::take(&mut self.completions);
-        let sinks: Vec<_> = ended.iter().map(|completion| hub.take_sink(completion.key)).collect();
-        for (completion, sink) in ended.drain(..).zip(sinks) {
+        let mut ended = std::mem::take(&mut self.ended);
+        ended.extend(self.completions.drain(..).map(|done| (hub.take_sink(done.key), done)));
+        for (sink, completion) in ended.drain(..) {
             // A result that nobody waits for is dropped here, and a socket in it closes.
             if let Some(sink) = sink {
                 sink.completed(completion.key, completion.result);
             }
         }
-        self.completions = ended;
+        self.ended = ended;
     }
 
     fn fire_timers(&mut self, hub: &Hub, now: Instant) {

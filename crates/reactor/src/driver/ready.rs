@@ -214,35 +214,42 @@ impl Ready {
     ) -> bool {
         loop {
             let direction = self.direction(source, side);
-            let Some(&key) = direction.ops.front() else { return false };
             if !direction.ready {
                 return false;
             }
+            let Some(&key) = direction.ops.front() else { return false };
             if completions.len() >= COMPLETIONS_PER_TURN || *accepts >= ACCEPTS_PER_TURN {
                 return true;
             }
-            match self.try_op(key) {
-                Try::Done(result) => {
-                    self.direction(source, side).ops.pop_front();
-                    self.ops.remove(key);
-                    *accepts += usize::from(matches!(result, Ok(Done::Accepted(..))));
-                    completions.push(Completion { key, result });
-                }
-                Try::Nothing => {
-                    self.direction(source, side).ready = false;
-                    self.end_lookers(source, side, completions);
-                    let pending = self.ops.get(key).expect("a listed operation is pending");
-                    let socket = pending.socket.clone();
-                    if let Err(error) = self.register(&socket) {
-                        self.direction(source, side).ops.pop_front();
-                        self.ops.remove(key);
-                        completions.push(Completion { key, result: Err(error) });
-                    }
-                    return false;
-                }
+            let result = match self.try_op(key) {
+                Try::Done(result) => result,
+                Try::Nothing => match self.wait_for_edge(key, source, side, completions) {
+                    Ok(()) => return false,
+                    Err(error) => Err(error),
+                },
                 Try::Later => return true,
-            }
+            };
+            self.direction(source, side).ops.pop_front();
+            self.ops.remove(key);
+            *accepts += usize::from(matches!(result, Ok(Done::Accepted(..))));
+            completions.push(Completion { key, result });
         }
+    }
+
+    /// There was nothing for `key`.
+    #[cold]
+    fn wait_for_edge(
+        &mut self,
+        key: Key,
+        source: Key,
+        side: Side,
+        completions: &mut Vec<Completion>,
+    ) -> io::Result<()> {
+        self.direction(source, side).ready = false;
+        self.end_lookers(source, side, completions);
+        let pending = self.ops.get(key).expect("a listed operation is pending");
+        let socket = pending.socket.clone();
+        self.register(&socket)
     }
 
     /// Nothing is there: that is the answer for those who do not wait.

@@ -81,8 +81,7 @@ impl Sink for Connection {
         end(self.reading.borrow_mut().take_waiters());
         let mut writing = self.writing.borrow_mut();
         writing.error.get_or_insert(ended);
-        let mut unsent = Vec::new();
-        writing.sent(&mut unsent);
+        let (_, mut unsent) = writing.sent();
         unsent.extend(writing.take_waiting());
         let wakers = writing.take_wakers();
         drop(writing);

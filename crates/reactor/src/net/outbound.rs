@@ -96,11 +96,17 @@ impl Outbound {
     }
 
     /// The driver is through with what it had. Says how much that was, and whose.
-    pub(super) fn sent(&mut self, done: &mut Vec<Trigger<()>>) -> usize {
+    pub(super) fn sent(&mut self) -> (usize, Vec<Trigger<()>>) {
         self.op = None;
         self.len -= self.sending_len;
-        done.append(&mut self.sending);
-        std::mem::take(&mut self.sending_len)
+        (std::mem::take(&mut self.sending_len), std::mem::take(&mut self.sending))
+    }
+
+    /// Keeps the list that [`sent`](Outbound::sent) gave, for the next operation.
+    pub(super) fn keep(&mut self, emptied: Vec<Trigger<()>>) {
+        if self.sending.capacity() == 0 {
+            self.sending = emptied;
+        }
     }
 
     /// Takes whoever waits for something that will never be sent.

@@ -92,6 +92,9 @@ impl Connection {
     pub(super) fn serve(self: &Rc<Self>) {
         loop {
             let mut reading = self.reading.borrow_mut();
+            if reading.waiters.is_empty() || (reading.inbound.len() == 0 && reading.end.is_none()) {
+                break;
+            }
             let left = reading.take_left();
             let served = reading.serve_one();
             drop(reading);
@@ -136,19 +139,24 @@ impl Connection {
 
     /// Has an operation pending while somebody waits for more than there is.
     fn want_more(self: &Rc<Self>) {
-        let reading = self.reading.borrow();
+        let mut reading = self.reading.borrow_mut();
         if reading.op.is_some() || reading.end.is_some() {
             return;
         }
+        let left = reading.take_left();
         let max = match reading.waiters.front() {
             Some((Need::AtMost(max), _)) => (*max).clamp(1, RECV_MAX),
             Some((Need::Exactly(n), _)) => {
                 n.saturating_sub(reading.inbound.len()).clamp(1, RECV_MAX)
             }
             None if reading.waker.is_some() => RECV_MAX,
-            None => return,
+            None => 0,
         };
         drop(reading);
+        end(left);
+        if max == 0 {
+            return;
+        }
         match self.hub.submit(Op::Recv { socket: self.socket.clone(), max }, self.clone()) {
             Ok(key) => self.reading.borrow_mut().op = Some(key),
             Err(error) => self.received(Err(error)),

@@ -140,13 +140,13 @@ impl Connection {
 
     /// The driver is through with what it had.
     pub(super) fn sent(self: &Rc<Self>, result: io::Result<Done>) {
-        let mut writers = Vec::new();
-        let expected = self.change(|writing| writing.sent(&mut writers));
+        let (expected, mut writers) = self.change(Outbound::sent);
         let broken = match result {
             Ok(Done::Sent(n)) if n == expected => {
                 let wakers = self.writing.borrow_mut().take_wakers();
                 wakers.into_iter().for_each(Waker::wake);
-                writers.into_iter().for_each(|trigger| trigger.fire(()));
+                writers.drain(..).for_each(|trigger| trigger.fire(()));
+                self.writing.borrow_mut().keep(writers);
                 self.send();
                 return;
             }
