@@ -1,0 +1,7 @@
+//! A Deferred belongs to the thread of its reactor; what crosses threads is `trigger.remote()`.
+use thence::prelude::*;
+
+fn main() {
+    let (trigger, _d) = Deferred::<i32>::new();
+    std::thread::spawn(move || trigger.fire(1)); //~ E0277
+}

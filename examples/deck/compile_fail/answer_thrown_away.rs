@@ -1,0 +1,15 @@
+//! `handleEvent_good` renders on a thread and drops what was rendered.
+use thence::prelude::*;
+
+fn render_index(account_id: u64) -> Result<String, Failure> {
+    Ok(format!("account {account_id}"))
+}
+
+fn handle_event_good(account_id: u64) -> Deferred<String> {
+    //~^ E0308
+    offload(move || render_index(account_id));
+}
+
+fn main() {
+    handle_event_good(42).report();
+}

@@ -1,0 +1,7 @@
+//! A Deferred that nobody looks at.
+#![deny(unused_must_use)]
+use thence::prelude::*;
+
+fn main() {
+    offload(|| Ok(42)); //~ unused_must_use
+}

@@ -1,0 +1,145 @@
+//! The documents say what is so: their code is the programs', their report is what the program prints,
+//! the tests they name exist, and their links lead somewhere.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::common::run;
+
+#[test]
+fn the_code_in_the_deck_is_the_programs() {
+    let programs: Vec<String> =
+        files(&root().join("examples/deck/src/bin"), "rs").iter().map(|path| read(path)).collect();
+    let deck = read(&root().join("docs/deck.md"));
+    let blocks: Vec<String> =
+        blocks(&deck, "rust").into_iter().chain(blocks(&deck, "rs")).collect();
+    assert!(blocks.len() >= 15, "the deck has {} blocks", blocks.len());
+    for block in blocks {
+        assert!(
+            programs.iter().any(|program| program.contains(&block)),
+            "no program contains this block of docs/deck.md:\n{block}"
+        );
+    }
+}
+
+#[test]
+fn the_readme_shows_the_program_and_what_it_prints() {
+    let readme = read(&root().join("README.md"));
+    let program = read(&root().join("examples/deck/src/bin/readme.rs"));
+    assert_eq!(blocks(&readme, "rust").first(), Some(&program));
+
+    let ran = run(env!("CARGO_BIN_EXE_readme"));
+    let printed: Vec<&str> = ran.stderr.lines().map(str::trim_end).collect();
+    let shown = blocks(&readme, "text");
+    let shown: Vec<&str> = shown.first().expect("README has the report").lines().collect();
+    assert_eq!(shown, printed, "README's report is what the program prints");
+    assert!(printed.iter().any(|line| line.contains("readme.rs:")), "it has a trail");
+}
+
+#[test]
+fn every_document_with_code_is_compiled() {
+    let compiled = read(&root().join("examples/deck/src/lib.rs"));
+    let mut documents = files(&root(), "md");
+    documents.extend(files(&root().join("docs"), "md"));
+    for document in documents {
+        let name = document.strip_prefix(root()).expect("it is below the root").display();
+        if !blocks(&read(&document), "rust").is_empty() {
+            assert!(compiled.contains(&format!("/{name}\"")), "{name} is not in src/lib.rs");
+        }
+    }
+}
+
+#[test]
+fn every_fact_has_its_test_or_its_written_difference() {
+    let facts = read(&root().join("docs/facts.md"));
+    let mut tests = BTreeSet::new();
+    for file in files(&root().join("crates/core/tests"), "rs") {
+        tests.extend(test_names(&read(&file)));
+    }
+
+    let mut rows = BTreeSet::new();
+    let mut named = BTreeSet::new();
+    for line in facts.lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [number, _, thence, test] = cells[..] else { continue };
+        let Ok(number) = number.parse::<u32>() else { continue };
+        assert!(rows.insert(number), "fact {number} stands there twice");
+        let names: Vec<&str> = test.split('`').skip(1).step_by(2).collect();
+        for name in &names {
+            let is_case = root().join(format!("examples/deck/compile_fail/{name}.rs")).is_file();
+            assert!(is_case || tests.contains(*name), "fact {number}: there is no test {name}");
+            named.insert((*name).to_owned());
+        }
+        let differs = thence.starts_with("**Differs.**");
+        assert!(!names.is_empty() || differs, "fact {number} has no test and no difference");
+    }
+    let expected: Vec<u32> = (1..=60).chain(74..=87).collect();
+    assert_eq!(rows.into_iter().collect::<Vec<_>>(), expected);
+
+    let facts: BTreeSet<String> =
+        tests.into_iter().filter(|name| name.starts_with("fact_")).collect();
+    let missing: Vec<_> = facts.difference(&named).collect();
+    assert!(missing.is_empty(), "docs/facts.md does not name {missing:?}");
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut documents = files(&root(), "md");
+    documents.extend(files(&root().join("docs"), "md"));
+    for document in documents {
+        let folder = document.parent().expect("a file is in a folder");
+        for link in read(&document).split("](").skip(1) {
+            let target = link.split([')', '#']).next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            assert!(folder.join(target).exists(), "{} links to {target}", document.display());
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().expect("the workspace is there")
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The files of a folder that end in `extension`, those below its folders too, save at the root.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else { return found };
+    for entry in entries {
+        let path = entry.expect("the folder can be read").path();
+        if path.is_dir() && folder != root() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|is| is == extension) {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The fenced blocks whose language is exactly `language`.
+fn blocks(text: &str, language: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some(fence) = line.strip_prefix("```") else { continue };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        if fence == language {
+            found.push(block.join("\n") + "\n");
+        }
+    }
+    found
+}
+
+fn test_names(source: &str) -> impl Iterator<Item = String> + '_ {
+    source.lines().filter_map(|line| {
+        let name = line.trim_start().strip_prefix("fn ")?;
+        Some(name.split(['(', '<']).next()?.to_owned())
+    })
+}

@@ -1,0 +1,6 @@
+//! The programs, what rustc refuses, and what the documents say.
+
+mod common;
+mod documents;
+mod programs;
+mod refused;
