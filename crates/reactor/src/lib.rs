@@ -80,7 +80,6 @@ mod watchdog;
 pub use self::{
     drain::{Drained, Why, draining},
     driver::manual,
-    jobs::Jobs,
     offload::{QueueFull, offload, offload_when_free},
     reactor::{Builder, Handle, Reactor},
     run::run,

@@ -127,7 +127,8 @@ pub trait DeferredExt<T, E: Fault>: Sized {
     /// on is asked to end.
     ///
     /// What that still yields goes back where it came from, as when a waiter leaves: no byte and
-    /// no socket is lost to a timeout.
+    /// no socket is lost to a timeout. One that is itself left waits on until its time is over; to
+    /// end both, cancel it.
     ///
     /// ```
     /// use std::time::Duration;
@@ -147,8 +148,7 @@ pub trait DeferredExt<T, E: Fault>: Sized {
     #[track_caller]
     fn timeout(self, limit: Duration) -> Deferred<T, E>
     where
-        E: From<Elapsed>,
-        Deferred<T, E>: IntoFuture<Output = Result<T, E>>;
+        E: From<Elapsed>;
 
     /// As [`timeout`](DeferredExt::timeout), with the moment instead of the time until then.
     ///
@@ -158,8 +158,7 @@ pub trait DeferredExt<T, E: Fault>: Sized {
     #[track_caller]
     fn deadline(self, at: Instant) -> Deferred<T, E>
     where
-        E: From<Elapsed>,
-        Deferred<T, E>: IntoFuture<Output = Result<T, E>>;
+        E: From<Elapsed>;
 
     /// Hands the value on `by` later. An error or a stop passes at once.
     ///
@@ -175,7 +174,6 @@ impl<T: 'static, E: Fault> DeferredExt<T, E> for Deferred<T, E> {
     fn timeout(self, limit: Duration) -> Deferred<T, E>
     where
         E: From<Elapsed>,
-        Deferred<T, E>: IntoFuture<Output = Result<T, E>>,
     {
         let now = Hub::current("timeout").now();
         within(self, later(now, limit), limit)
@@ -184,7 +182,6 @@ impl<T: 'static, E: Fault> DeferredExt<T, E> for Deferred<T, E> {
     fn deadline(self, at: Instant) -> Deferred<T, E>
     where
         E: From<Elapsed>,
-        Deferred<T, E>: IntoFuture<Output = Result<T, E>>,
     {
         let now = Hub::current("deadline").now();
         within(self, at, at.saturating_duration_since(now))
@@ -313,8 +310,8 @@ impl Hub {
     }
 }
 
-/// Waits for `deferred` by awaiting it, not with a step: a step would consume what arrives late,
-/// which then could not go back where it came from.
+/// Waits for the end of `deferred` without taking its value, and hands it on whole: what nobody
+/// takes in the end, after the time or because the waiter left, still knows its way back.
 #[track_caller]
 fn within<T: 'static, E>(
     deferred: Deferred<T, E>,
@@ -323,30 +320,31 @@ fn within<T: 'static, E>(
 ) -> Deferred<T, E>
 where
     E: Fault + From<Elapsed>,
-    Deferred<T, E>: IntoFuture<Output = Result<T, E>>,
 {
     let canceller = deferred.canceller();
-    Deferred::from_future(async move {
-        let mut waiting = Box::pin(deferred.into_future());
+    let (trigger, ended) = Deferred::<(), Never>::infallible();
+    let asked = canceller.clone();
+    // The end comes from what was asked, by way of `finally`.
+    trigger.on_cancel(move || asked.cancel());
+    let deferred = deferred.finally(move || trigger.fire(()));
+    Deferred::<Deferred<T, E>, E>::from_future(async move {
+        let mut ended = pin!(ended.into_future());
         let mut timer = pin!(sleep_until(deadline));
         let in_time = poll_fn(|cx| {
-            if let Poll::Ready(result) = waiting.as_mut().poll(cx) {
-                return Poll::Ready(Some(result));
+            if ended.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(true);
             }
-            timer.as_mut().poll(cx).map(|()| None)
+            timer.as_mut().poll(cx).map(|()| false)
         })
         .await;
-        match in_time {
-            Some(result) => result,
-            None => {
-                // Leave first: the request stands for whoever is left, and its Stop must not
-                // reach this flow.
-                drop(waiting);
-                canceller.cancel();
-                Err(E::from(Elapsed { limit }))
-            }
+        if in_time {
+            return Ok(deferred);
         }
+        drop(deferred);
+        canceller.cancel();
+        Err(E::from(Elapsed { limit }))
     })
+    .flatten()
 }
 
 /// `after(Duration::MAX)` is a way to say never.

@@ -29,7 +29,7 @@ pub use self::{
     buffers::Buffers,
     socket::Socket,
 };
-use crate::jobs::Jobs;
+pub use crate::jobs::Jobs;
 
 mod arena;
 mod buffers;

@@ -56,6 +56,11 @@ impl World {
         (stream, peer)
     }
 
+    /// Lets reports be made.
+    pub fn forget_unhandled(&mut self) {
+        self.unhandled = unhandled();
+    }
+
     /// How many reports were made that this test did not expect.
     pub fn expect_unhandled(&mut self, n: u64) {
         assert_eq!(unhandled() - self.unhandled, n);
@@ -93,6 +98,11 @@ pub fn watch<T: 'static, E: Fault>(d: Deferred<T, E>) -> Watched<T, E> {
 impl<T, E: Fault + std::fmt::Debug> Watched<T, E> {
     pub fn has_ended(&self) -> bool {
         self.0.borrow().is_some()
+    }
+
+    /// How it has ended, if it has.
+    pub fn take(&self) -> Option<Outcome<T, E>> {
+        self.0.take()
     }
 
     /// The value it has ended with.

@@ -264,6 +264,6 @@ static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
 
 const BACKLOG: i32 = 4096;
 
-/// How many buffers one send takes. The least that POSIX allows for a limit is 16, Linux has 1024;
-/// what is over goes with the next one.
-const SLICES: usize = 16;
+/// How many buffers one send takes: well below the 1,024 that systems allow, and what is over goes
+/// with the next one.
+const SLICES: usize = 64;
