@@ -1,0 +1,100 @@
+//! What can go wrong with a request.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use crate::BodyError;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub struct ClientError {
+    kind: ClientErrorKind,
+    addr: Option<SocketAddr>,
+    was_sent: bool,
+    was_reused: bool,
+    source: Option<BodyError>,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum ClientErrorKind {
+    /// What came is not HTTP.
+    BrokenAnswer,
+    /// The connection ended before the first byte of an answer.
+    Closed,
+    /// No connection was made in time.
+    ConnectTimeout,
+    /// The head of the answer did not come in time.
+    HeadTimeout,
+    /// The connection was refused, or could not be made.
+    Refused,
+    /// The host has no address.
+    Unresolved,
+}
+
+impl ClientError {
+    pub(super) fn new(kind: ClientErrorKind, addr: SocketAddr, source: Option<BodyError>) -> Self {
+        Self { kind, addr: Some(addr), was_sent: false, was_reused: false, source }
+    }
+
+    pub(super) fn unresolved(name: &str, source: Option<io::Error>) -> Self {
+        let source = match source {
+            Some(error) => error.into(),
+            None => BodyError::from(format!("`{name}` has no address")),
+        };
+        Self {
+            kind: ClientErrorKind::Unresolved,
+            addr: None,
+            was_sent: false,
+            was_reused: false,
+            source: Some(source),
+        }
+    }
+
+    pub(super) fn sent(mut self, was_sent: bool, was_reused: bool) -> Self {
+        (self.was_sent, self.was_reused) = (was_sent, was_reused);
+        self
+    }
+
+    /// What went wrong.
+    pub fn kind(&self) -> ClientErrorKind {
+        self.kind
+    }
+
+    /// Whether some of the request may have reached the other side. `false` is a proof that none
+    /// did (RFC 9110 §9.2.2).
+    pub fn was_sent(&self) -> bool {
+        self.was_sent
+    }
+
+    /// Whether the connection had answered another request before.
+    pub fn was_reused(&self) -> bool {
+        self.was_reused
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            ClientErrorKind::BrokenAnswer => "the answer is not HTTP",
+            ClientErrorKind::Closed => "closed before the first byte of an answer",
+            ClientErrorKind::ConnectTimeout => "no connection in time",
+            ClientErrorKind::HeadTimeout => "no answer in time",
+            ClientErrorKind::Refused => "no connection",
+            ClientErrorKind::Unresolved => "the host was not found",
+        })?;
+        match self.addr {
+            Some(addr) => write!(f, " ({addr})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for ClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,229 @@
+//! The server: connections, and handlers that run to their end.
+
+mod connection;
+mod request;
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::rc::Rc;
+use std::time::Duration;
+
+use thence_core::{Deferred, Failure, IntoDeferred, Never, Trigger, flow};
+use thence_reactor::net::TcpListener;
+use thence_reactor::{after, draining};
+
+pub use self::request::{HungUp, Request};
+use crate::Body;
+
+/// What a handler answers.
+pub type Response = http::Response<Body>;
+
+/// A server before it serves.
+#[derive(Debug)]
+#[must_use = "a server that is not told to `serve` closes its socket"]
+pub struct Server {
+    listener: TcpListener,
+    options: Options,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Options {
+    head: Duration,
+    head_size: usize,
+    close_on_failure: bool,
+}
+
+impl Server {
+    /// Binds a listener on this thread's reactor.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's: [`io::ErrorKind::AddrInUse`] and others.
+    ///
+    /// # Panics
+    ///
+    /// When this thread has no reactor.
+    pub fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
+        let options =
+            Options { head: HEAD_DEADLINE, head_size: HEAD_SIZE, close_on_failure: false };
+        Ok(Self { listener: TcpListener::bind(addr)?, options })
+    }
+
+    /// How long a client may take for a request's head, and how long a connection may idle between
+    /// requests; 10 s if it is not said. A head that began is answered with 408.
+    pub fn head_deadline(mut self, deadline: Duration) -> Self {
+        self.options.head = deadline;
+        self
+    }
+
+    /// The most bytes a request's head may have; 64 KiB if it is not said. More is answered with
+    /// 431.
+    ///
+    /// # Panics
+    ///
+    /// Below 8,192: hyper reads in pieces of that size.
+    pub fn head_size(mut self, bytes: usize) -> Self {
+        assert!(bytes >= 8192, "a head needs room for 8192 bytes at least");
+        self.options.head_size = bytes;
+        self
+    }
+
+    /// Whether a handler that fails closes the connection instead of answering 500.
+    pub fn close_on_failure(mut self, close: bool) -> Self {
+        self.options.close_on_failure = close;
+        self
+    }
+
+    /// The address it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the reactor drains or [`ServerHandle::close`] is called.
+    ///
+    /// The reactor owns what the handler returns: a client that leaves stops waiting for it and
+    /// cuts nothing. Dropping the handle keeps the server.
+    pub fn serve<H, D>(self, handler: H) -> ServerHandle
+    where
+        H: Fn(Request) -> D + 'static,
+        D: IntoDeferred<Value = Response, Error = Failure> + 'static,
+    {
+        let Self { listener, options } = self;
+        let listener = Rc::new(listener);
+        let shared = Rc::new(Shared {
+            local: listener.local_addr(),
+            options,
+            is_closing: Cell::new(false),
+            listener: RefCell::new(Some(listener.clone())),
+            connections: RefCell::default(),
+            live: Cell::new(0),
+            waiting: RefCell::default(),
+        });
+        let handle = ServerHandle(shared.clone());
+
+        let closing = shared.clone();
+        draining().done(move |()| closing.begin_close());
+
+        let handler = Rc::new(handler);
+        let guard = Live::new(&shared);
+        flow(async move {
+            let shared = guard.0.clone();
+            loop {
+                match listener.accept().await {
+                    Ok((stream, peer)) => {
+                        connection::serve(shared.clone(), handler.clone(), stream, peer);
+                    }
+                    Err(failure) if !shared.is_closing.get() => {
+                        tracing::warn!("no connection accepted for now: {failure:#}");
+                        after(ACCEPT_AGAIN).await;
+                    }
+                    Err(_) => return Ok(()),
+                }
+            }
+        })
+        .report();
+        handle
+    }
+}
+
+/// A server that serves.
+#[derive(Clone)]
+pub struct ServerHandle(Rc<Shared>);
+
+impl ServerHandle {
+    /// The address it listens on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.local
+    }
+
+    /// Accepts no more. Idle connections have a second for one last request, which is answered
+    /// with `Connection: close`, as is what is being worked on.
+    pub fn close(&self) {
+        let listener = self.0.listener.borrow_mut().take();
+        if let Some(listener) = listener {
+            listener.close();
+        }
+        self.0.begin_close();
+    }
+
+    /// Ends when it accepts no more and every connection is closed. Handlers whose client has left
+    /// may still run.
+    pub fn ended(&self) -> Deferred<(), Never> {
+        let (trigger, ended) = Deferred::infallible();
+        if self.0.live.get() == 0 {
+            trigger.fire(());
+        } else {
+            self.0.waiting.borrow_mut().push(trigger);
+        }
+        ended
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.0.connections.borrow().len()
+    }
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerHandle")
+            .field("local_addr", &self.0.local)
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    local: SocketAddr,
+    options: Options,
+    is_closing: Cell<bool>,
+    listener: RefCell<Option<Rc<TcpListener>>>,
+    /// Fired when a connection's grace is over.
+    connections: RefCell<std::collections::HashMap<u64, Trigger<(), Never>>>,
+    /// The accept loop and the connections.
+    live: Cell<usize>,
+    waiting: RefCell<Vec<Trigger<(), Never>>>,
+}
+
+impl Shared {
+    /// A connection that is fresh or idle when a server closes may have a request on its way;
+    /// closed at once, that request would be reset.
+    fn begin_close(self: &Rc<Self>) {
+        if self.is_closing.replace(true) {
+            return;
+        }
+        let shared = self.clone();
+        after(GRACE).done(move |()| {
+            let connections = std::mem::take(&mut *shared.connections.borrow_mut());
+            connections.into_values().for_each(|trigger| trigger.fire(()));
+        });
+    }
+}
+
+/// Counts something of a server that lives.
+struct Live(Rc<Shared>);
+
+impl Live {
+    fn new(shared: &Rc<Shared>) -> Self {
+        shared.live.set(shared.live.get() + 1);
+        Self(shared.clone())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        let left = self.0.live.get() - 1;
+        self.0.live.set(left);
+        if left == 0 {
+            let waiting = std::mem::take(&mut *self.0.waiting.borrow_mut());
+            waiting.into_iter().for_each(|trigger| trigger.fire(()));
+        }
+    }
+}
+
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+const HEAD_SIZE: usize = 64 * 1024;
+const GRACE: Duration = Duration::from_secs(1);
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
