@@ -66,12 +66,14 @@ pub mod driver;
 pub mod net;
 
 mod drain;
+mod every;
 mod hub;
 mod jobs;
 mod offload;
 mod reactor;
 mod run;
 mod signals;
+mod sleep;
 mod time;
 mod timers;
 mod turn;
@@ -80,10 +82,12 @@ mod watchdog;
 pub use self::{
     drain::{Drained, Why, draining},
     driver::manual,
+    every::{Every, every},
     offload::{QueueFull, offload, offload_when_free},
     reactor::{Builder, Handle, Reactor},
     run::run,
     signals::{Signal, signal},
-    time::{DeferredExt, Elapsed, Every, Sleep, after, every, now, sleep, sleep_until},
+    sleep::{Sleep, sleep, sleep_until},
+    time::{DeferredExt, Elapsed, after, now},
 };
 pub use thence_core::hosting::Closed;

@@ -1,11 +1,11 @@
 //! The reactor: waits for something to happen, does what you wanted, repeats.
 
 use std::{
-    fmt, io,
+    env, fmt, io,
     os::fd::BorrowedFd,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -184,7 +184,8 @@ impl Builder {
         self
     }
 
-    /// What it asks of the operating system, and how. Unless said, the `ready` driver. With
+    /// What it asks of the operating system, and how. Unless said, the one that the environment
+    /// variable `THENCE_DRIVER` names, or else the best there is, which is `ready`. With
     /// [`Manual`](crate::driver::manual::Manual) there is no watchdog, since no time passes.
     pub fn driver(mut self, driver: impl Driver) -> Self {
         self.driver = Some(Box::new(driver));
@@ -205,7 +206,7 @@ impl Builder {
         }
         let mut driver = match self.driver {
             Some(driver) => driver,
-            None => Box::new(Ready::new()?),
+            None => driver_of_choice()?,
         };
         let fd = driver.as_fd().map(|fd| fd.try_clone_to_owned()).transpose()?;
         let jobs = Jobs::new(self.pool_queue, self.pool_threads);
@@ -214,7 +215,8 @@ impl Builder {
             jobs.without_threads();
             watchdog = None;
         }
-        tracing::debug!(driver = driver.name(), "a reactor begins");
+        static FIRST: Once = Once::new();
+        FIRST.call_once(|| tracing::info!("the driver is `{}`", driver.name()));
         let inbox = hosting::inbox();
         inbox.set_waker(driver.waker());
         let hub = Hub::new(driver, jobs);
@@ -227,6 +229,16 @@ impl Builder {
             signals: self.signals,
             inbox,
         })
+    }
+}
+
+/// What the environment asks for, and otherwise the best there is.
+fn driver_of_choice() -> Result<Box<dyn Driver>, Failure> {
+    match env::var("THENCE_DRIVER").as_deref() {
+        Err(_) | Ok("" | "auto" | "ready") => Ok(Box::new(Ready::new()?)),
+        Ok(other) => Err(Failure::msg(format!(
+            "THENCE_DRIVER is `{other}`, which is no driver of this build: use `auto` or `ready`"
+        ))),
     }
 }
 

@@ -3,17 +3,17 @@
 use std::{
     fmt,
     future::poll_fn,
-    pin::{Pin, pin},
+    pin::pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::Poll,
     time::{Duration, Instant},
 };
 
-use thence_core::{Deferred, Fault, IntoDeferred, Never};
+use thence_core::{Deferred, Fault, Never};
 
 use crate::{
-    driver::Key,
     hub::{Due, Hub},
+    sleep::sleep_until,
 };
 
 /// Ends after `delay`, never early.
@@ -50,75 +50,6 @@ pub fn after(delay: Duration) -> Deferred<(), Never> {
         Due::Fire(trigger)
     });
     deferred
-}
-
-/// Runs `f` each `period`, the first time after one, until the returned [`Every`] is stopped.
-///
-/// It does not drift: each time is a multiple of `period` after the start. What `f` returns is
-/// waited for; times that pass meanwhile are left out. A failure is reported and ends nothing.
-/// It does not hold the reactor open, and stops when that drains.
-///
-/// ```
-/// # use thence_core::{Deferred, Failure, flow};
-/// use std::time::Duration;
-/// # thence_reactor::run(async {
-///
-/// let beeps = thence_reactor::every(Duration::from_millis(1), || {
-///     println!("beep");
-///     Ok::<(), Failure>(())
-/// });
-/// thence_reactor::after(Duration::from_millis(5)).await;
-/// beeps.stop();
-/// # Ok(()) }).unwrap();
-/// ```
-///
-/// # Panics
-///
-/// When this thread has no reactor, or `period` is zero.
-#[doc(alias = "LoopingCall")]
-#[doc(alias = "setInterval")]
-#[doc(alias = "interval")]
-#[track_caller]
-pub fn every<D>(period: Duration, f: impl FnMut() -> D + 'static) -> Every
-where
-    D: IntoDeferred<Value = ()>,
-{
-    assert!(!period.is_zero(), "`every` with a period of zero would never let anything else run");
-    let hub = Hub::current("every");
-    let state = Rc::new(Ticking {
-        hub: Rc::downgrade(&hub),
-        start: hub.now(),
-        period,
-        key: std::cell::Cell::new(None),
-        stopped: std::cell::Cell::new(false),
-        f: std::cell::RefCell::new(f),
-    });
-    let every = Every { hub: Rc::downgrade(&hub), ticking: state.clone() };
-    state.schedule();
-    every
-}
-
-/// What [`every`] gives: dropping it keeps the beat, [`stop`](Every::stop) ends it.
-pub struct Every {
-    hub: std::rc::Weak<Hub>,
-    ticking: Rc<dyn Tick>,
-}
-
-impl Every {
-    /// Runs no more. What runs now goes on to its end.
-    pub fn stop(&self) {
-        if let Some(key) = self.ticking.stop()
-            && let Some(hub) = self.hub.upgrade()
-        {
-            drop(hub.cancel_timer(key));
-        }
-    }
-}
-
-impl fmt::Debug for Every {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Every")
-    }
 }
 
 /// Time for a Deferred that is there already.
@@ -215,101 +146,6 @@ pub fn now() -> Instant {
     Hub::try_current().map_or_else(Instant::now, |hub| hub.now())
 }
 
-/// Ends after `delay`, for code that takes futures only: hyper wants its timers `Send + Sync`.
-///
-/// Prefer [`after`]. This is a plain future: it does nothing until it is polled, and it belongs to
-/// the reactor that polls it first.
-///
-/// ```
-/// # thence_reactor::run(async {
-/// thence_reactor::sleep(std::time::Duration::from_millis(1)).await;
-/// # Ok(()) }).unwrap();
-/// ```
-pub fn sleep(delay: Duration) -> Sleep {
-    sleep_until(later(now(), delay))
-}
-
-/// As [`sleep`], with the moment instead of the time until then.
-pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline, timer: None }
-}
-
-/// What [`sleep`] gives. It holds the name of a timer and nothing of a thread, so it is `Send` and
-/// `Sync`, but only the thread of its reactor can poll it.
-#[derive(Debug)]
-#[must_use = "a future does nothing until it is polled"]
-pub struct Sleep {
-    deadline: Instant,
-    /// The reactor's number, and the timer.
-    timer: Option<(u64, Key)>,
-}
-
-impl Sleep {
-    /// When it ends.
-    pub fn deadline(&self) -> Instant {
-        self.deadline
-    }
-
-    /// Ends at another moment.
-    pub fn reset(&mut self, deadline: Instant) {
-        self.forget();
-        self.deadline = deadline;
-    }
-
-    fn forget(&mut self) {
-        if let Some((id, key)) = self.timer.take()
-            && let Some(hub) = Hub::try_current().filter(|hub| hub.id == id)
-        {
-            drop(hub.cancel_timer(key));
-        }
-    }
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    /// # Panics
-    ///
-    /// When this thread has no reactor, or another than at the first poll.
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let hub = Hub::current("sleep");
-        if hub.now() >= self.deadline {
-            self.forget();
-            return Poll::Ready(());
-        }
-        if let Some((id, key)) = self.timer {
-            assert_eq!(id, hub.id, "a `Sleep` belongs to the reactor that polled it first");
-            if hub.wake_timer(key, cx.waker()) {
-                return Poll::Pending;
-            }
-        }
-        let waker = cx.waker().clone();
-        let key = hub.at(self.deadline, |_| Due::Wake(waker));
-        self.timer = Some((hub.id, key));
-        Poll::Pending
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        self.forget();
-    }
-}
-
-impl Hub {
-    /// Has a timer wake `waker`; false when it has fired.
-    fn wake_timer(&self, key: Key, waker: &Waker) -> bool {
-        let mut timers = self.timers.borrow_mut();
-        match timers.get_mut(key) {
-            Some(Due::Wake(kept)) => {
-                kept.clone_from(waker);
-                true
-            }
-            _ => false,
-        }
-    }
-}
-
 /// Waits for the end of `deferred` without taking its value, and hands it on whole: what nobody
 /// takes in the end, after the time or because the waiter left, still knows its way back.
 #[track_caller]
@@ -352,74 +188,5 @@ pub(crate) fn later(now: Instant, delay: Duration) -> Instant {
     now.checked_add(delay).unwrap_or_else(|| now + FOREVER)
 }
 
-/// A beat, whatever it runs.
-trait Tick {
-    /// Ends it; gives the timer to take back.
-    fn stop(&self) -> Option<Key>;
-}
-
-struct Ticking<F> {
-    hub: std::rc::Weak<Hub>,
-    start: Instant,
-    period: Duration,
-    key: std::cell::Cell<Option<Key>>,
-    stopped: std::cell::Cell<bool>,
-    f: std::cell::RefCell<F>,
-}
-
-impl<F, D> Ticking<F>
-where
-    F: FnMut() -> D + 'static,
-    D: IntoDeferred<Value = ()>,
-{
-    /// Sets the timer for the first multiple of the period that is still to come.
-    fn schedule(self: &Rc<Self>) {
-        let Some(hub) = self.hub.upgrade() else { return };
-        if self.stopped.get() || hub.drain.why().is_some() || !hub.is_alive() {
-            return;
-        }
-        let passed = hub.now().saturating_duration_since(self.start);
-        let periods = passed.as_nanos() / self.period.as_nanos() + 1;
-        let periods = u32::try_from(periods).unwrap_or(u32::MAX);
-        let this = self.clone();
-        let next = later(self.start, self.period.saturating_mul(periods));
-        let key = hub.at(next, |_| Due::Call(Box::new(move || this.run())));
-        self.key.set(Some(key));
-    }
-
-    fn run(self: Rc<Self>) {
-        self.key.set(None);
-        let draining = self.hub.upgrade().is_none_or(|hub| hub.drain.why().is_some());
-        if self.stopped.get() || draining {
-            return;
-        }
-        let this = self.clone();
-        // `then` queues the run as a callback of its own, and sees its panic.
-        Deferred::<(), D::Error>::attempt(move || (this.f.borrow_mut())())
-            .then(move |outcome| {
-                self.schedule();
-                Deferred::ended(outcome)
-            })
-            .report();
-    }
-}
-
-impl<F, D> Tick for Ticking<F>
-where
-    F: FnMut() -> D + 'static,
-    D: IntoDeferred<Value = ()>,
-{
-    fn stop(&self) -> Option<Key> {
-        self.stopped.set(true);
-        self.key.take()
-    }
-}
-
 /// As far as a clock can be trusted to count.
 const FOREVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
-
-#[allow(dead_code, reason = "checked by the compiler: hyper's timers must be Send and Sync")]
-fn sleep_is_send_and_sync() {
-    fn check<T: Send + Sync + Unpin>() {}
-    check::<Sleep>();
-}

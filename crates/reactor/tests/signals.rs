@@ -114,6 +114,7 @@ fn program() {
             println!("again");
             Ok(())
         }),
+        "names a driver" => run(async { Ok(()) }),
         "is after its reactor" => {
             run(async { Ok(()) }).unwrap();
             println!("ready");
@@ -203,6 +204,21 @@ fn a_second_real_signal_ends_at_once() {
     program.signal("INT");
     assert!(program.until("cut the drain").contains("1 flow"));
     assert_eq!(program.code(), Some(4));
+}
+
+#[test]
+fn the_environment_names_the_driver_or_hears_what_there_is() {
+    for (name, code) in [("ready", 0), ("auto", 0), ("fast", 4)] {
+        let ended = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "program", "--nocapture"])
+            .env("THENCE_TEST_PROGRAM", "names a driver")
+            .env("THENCE_DRIVER", name)
+            .output()
+            .unwrap();
+        assert_eq!(ended.status.code(), Some(code));
+        let text = String::from_utf8(ended.stdout).unwrap();
+        assert_eq!(text.contains("`auto` or `ready`"), code == 4, "{text}");
+    }
 }
 
 #[test]
