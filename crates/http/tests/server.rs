@@ -125,7 +125,7 @@ fn bodies_stream_both_ways_and_wait_for_each_other() {
         let (mut sender, body) = Body::channel(16 * 1024);
         let chunk = "x".repeat(16 * 1024);
         let writer = flow(async move {
-            for _ in 0..256 {
+            for _ in 0..4096 {
                 sender.send(chunk.clone()).await?;
             }
             sender.finish();
@@ -133,11 +133,11 @@ fn bodies_stream_both_ways_and_wait_for_each_other() {
         });
         let uri = format!("http://{}/echo", server.local_addr());
         let response = client.request(http::Request::post(uri).body(body)?).await?;
-        // Nobody reads yet: the writer must have stopped long before its 4 MiB.
+        // Nobody reads yet: the writer must have stopped long before its 64 MiB.
         after(Duration::from_millis(50)).await;
-        assert!(!writer.is_ready(), "4 MiB went somewhere though nobody reads");
-        let whole = response.into_body().collect(8 << 20).await?;
-        assert_eq!(whole.len(), 256 * 16 * 1024);
+        assert!(!writer.is_ready(), "64 MiB went somewhere though nobody reads");
+        let whole = response.into_body().collect(64 << 20).await?;
+        assert_eq!(whole.len(), 4096 * 16 * 1024);
         writer.await?;
         Ok(())
     });
