@@ -64,6 +64,64 @@ fn many_connections_echo_many_messages() {
 }
 
 #[test]
+fn whatever_clients_do_to_their_connections_the_loop_goes_on() {
+    use std::cell::Cell;
+
+    let before = thence_core::unhandled();
+    let ended = std::rc::Rc::new(Cell::new(0));
+    let count = ended.clone();
+    run(async move {
+        let listener = TcpListener::bind(ANY)?;
+        let addr = listener.local_addr();
+        flow::<()>(async move {
+            loop {
+                let (stream, _) = listener.accept().await?;
+                let count = count.clone();
+                // A reset is an error of that connection, which is expected here.
+                flow(echo(stream)).recover(|_| ()).done(move |()| count.set(count.get() + 1));
+            }
+        })
+        .report();
+        let clients = (0..300_usize).map(|n| {
+            flow(async move {
+                let stream = TcpStream::connect(addr).await?;
+                match n % 6 {
+                    0 => drop(stream.write(vec![1; 300_000])),
+                    1 => stream.abort(),
+                    2 => {
+                        drop(stream.write("unread answer"));
+                        after(ms(n as u64 % 3)).await;
+                    }
+                    3 => {
+                        stream.write("ping").await?;
+                        let read = stream.read_exact(100);
+                        drop(read.timeout(ms(1)).recover(|_| Bytes::new()).await);
+                        assert_eq!(stream.read_exact(4).await?, "ping");
+                    }
+                    4 => {
+                        let waiting = stream.read(10);
+                        waiting.cancel();
+                        drop(waiting);
+                        stream.shutdown().await?;
+                        assert_eq!(stream.read(10).await?, "");
+                    }
+                    _ => {
+                        stream.write(vec![2; 200_000]).await?;
+                        assert!(stream.read_exact(200_000).await?.iter().all(|byte| *byte == 2));
+                    }
+                }
+                Ok(())
+            })
+        });
+        all(clients).await?;
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(ended.get(), 300);
+    assert_eq!(thence_core::unhandled(), before);
+}
+
+#[test]
 fn megabytes_pass_both_ways_at_once() {
     let sent: Bytes = (0..6_000_000_u32).map(|n| (n / 7) as u8).collect();
     let expected = sent.clone();

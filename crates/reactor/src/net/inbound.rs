@@ -66,11 +66,6 @@ impl Inbound {
         }
         Some((place, whole.freeze()))
     }
-
-    /// The first piece, to look at.
-    pub(super) fn front(&self) -> Option<&Bytes> {
-        self.pieces.front().map(|(_, bytes)| bytes)
-    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use thence_core::{Failure, Trigger};
 
 use super::{Connection, end};
@@ -60,14 +60,12 @@ impl Connection {
         f: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Poll<io::Result<usize>> {
         let mut reading = self.reading.borrow_mut();
-        if let Some(front) = reading.inbound.front().cloned() {
+        if let Some((place, mut bytes)) = reading.inbound.take(usize::MAX) {
             // Outside of the borrow: `f` is not ours.
             drop(reading);
-            let taken = f(&front).min(front.len());
-            drop(front);
-            if taken > 0 {
-                self.reading.borrow_mut().inbound.take(taken);
-            }
+            let taken = f(&bytes).min(bytes.len());
+            bytes.advance(taken);
+            self.reading.borrow_mut().inbound.put_back(place + taken as u64, bytes);
             return Poll::Ready(Ok(taken));
         }
         match &reading.end {
