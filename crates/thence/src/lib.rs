@@ -30,8 +30,8 @@ pub use thence_reactor::*;
 /// What a program usually wants in scope: `use thence::prelude::*;`.
 pub mod prelude {
     pub use thence_core::{
-        Context, Deferred, Failure, Never, Outcome, Scope, Stop, Trigger, all, all_settled, deliver,
-        emit, first, first_ok, flow, join, next, on, once,
+        Context, Deferred, Failure, Never, Outcome, Scope, Stop, Trigger, all, all_settled,
+        deliver, emit, first, first_ok, flow, join, next, on, once,
     };
     pub use thence_reactor::{DeferredExt, Elapsed, after, offload, run};
 }
