@@ -503,13 +503,22 @@ fn a_listener_that_was_let_go_closes_when_nobody_waits() {
     let mut world = World::new();
     let listener = TcpListener::bind(ANY).unwrap();
     let addr = listener.local_addr();
-    let (waiting, left) = (watch(listener.accept()), listener.accept());
+    let (waiting, left) = (listener.accept(), listener.accept());
     drop(left);
     drop(listener);
     world.settle();
     let _peer = world.manual.connect(addr).unwrap();
     world.settle();
-    waiting.ok();
+    assert!(waiting.is_ready());
+    world.settle();
+    assert!(world.manual.connect(addr).is_err());
+
+    let listener = TcpListener::bind(ANY).unwrap();
+    let addr = listener.local_addr();
+    let later_left = listener.accept();
+    drop(listener);
+    world.settle();
+    drop(later_left);
     world.settle();
     assert!(world.manual.connect(addr).is_err());
 }

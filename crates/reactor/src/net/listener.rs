@@ -153,15 +153,7 @@ impl fmt::Debug for TcpListener {
 
 impl Drop for TcpListener {
     fn drop(&mut self) {
-        // A pending accept keeps it open, as long as somebody waits for it.
-        let mut state = self.0.state.borrow_mut();
-        let left = state.take_left();
-        let keep = !state.waiters.is_empty();
-        drop(state);
-        end(left);
-        if !keep {
-            self.0.close();
-        }
+        self.0.let_go();
     }
 }
 
@@ -247,6 +239,22 @@ impl Inner {
         drop(state);
         for key in spare {
             self.hub.cancel(key);
+        }
+    }
+
+    /// The listener is gone: a pending accept keeps it open, as long as somebody waits for it.
+    fn let_go(&self) {
+        let mut state = self.state.borrow_mut();
+        let left = state.take_left();
+        for (_, trigger) in &state.waiters {
+            let this = self.this.clone();
+            trigger.on_left(move || this.upgrade().into_iter().for_each(|this| this.let_go()));
+        }
+        let keep = !state.waiters.is_empty();
+        drop(state);
+        end(left);
+        if !keep {
+            self.close();
         }
     }
 
