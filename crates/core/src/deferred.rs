@@ -224,6 +224,15 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// Ends a chain: a value is dropped, and what is unhandled goes to the failure hook with this
     /// site as its last.
+    ///
+    /// A Deferred in a Deferred is refused here and by [`Deferred::done`]: what the inner one fails
+    /// with would go unseen.
+    ///
+    /// ```compile_fail,E0283
+    /// # use thence_core::Deferred;
+    /// let nest: Deferred<Deferred<i32>> = Deferred::ok(Deferred::ok(1));
+    /// nest.report(); // call `flatten()` first
+    /// ```
     #[doc(alias = "detach")]
     #[doc(alias = "forget")]
     #[track_caller]
