@@ -100,7 +100,8 @@ pub fn table(sessions: usize) -> io::Result<()> {
         gates.ratio(&format!("{what}: CPU, to raw epoll"), 1.1, &figures.ratio);
         gates.ratio(&format!("{what}: CPU, to tokio"), 1.0, &figures.to_tokio);
         let count = figures.instructions.median();
-        gates.count(&format!("{what}: instructions a message"), 800.0, Some(count));
+        let count = (!count.is_nan()).then_some(count);
+        gates.count(&format!("{what}: instructions a message"), 800.0, count);
     }
     print!("{gates}");
     Ok(())
