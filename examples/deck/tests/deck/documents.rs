@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::run;
+use crate::common::{line_of, run};
 
 #[test]
 fn the_code_in_the_deck_is_the_programs() {
@@ -21,6 +21,10 @@ fn the_code_in_the_deck_is_the_programs() {
             "no program contains this block of docs/deck.md:\n{block}"
         );
     }
+
+    let bad = read(&root().join("examples/deck/src/bin/handle_event_bad.rs"));
+    let site = format!("handle_event_bad.rs:{}:", line_of(&bad, "on(handle_event_bad)"));
+    assert!(deck.contains(&site), "the watchdog's line in docs/deck.md names {site}");
 }
 
 #[test]
