@@ -10,27 +10,31 @@ use thence_core::{Deferred, Failure, Trigger, flow, hosting};
 
 use crate::work::Work;
 
-pub const TEN: Work = Work::repeated("ten", "ten `map`, pending then fired", ten);
-pub const NONE: Work = Work::repeated("none", "no step, pending then fired", none);
-pub const READY: Work = Work::repeated("ready", "ten `map` on a ready value", ten_ready);
+pub const TEN: Work = Work::repeated("ten", "thence: ten `map`, pending then fired", ten);
+pub const NONE: Work = Work::repeated("none", "thence: no step, pending then fired", none);
+pub const READY: Work = Work::repeated("ready", "thence: ten `map` on a ready value", ten_ready);
 pub const LOOP: Work =
-    Work::million("loop", "loop of returned Deferreds, per level, pending", pending_loop);
+    Work::million("loop", "thence: loop of returned Deferreds, per level, pending", pending_loop);
 
 pub const OURS: [Work; 10] = [
     TEN,
     NONE,
-    Work::repeated("one", "one `map`, pending then fired", one),
-    Work::repeated("ten-and-then", "ten `and_then` giving `Ok`, pending then fired", ten_and_then),
-    Work::repeated("ten-done", "ten `map` and `done`, pending then fired", ten_done),
+    Work::repeated("one", "thence: one `map`, pending then fired", one),
+    Work::repeated(
+        "ten-and-then",
+        "thence: ten `and_then` giving `Ok`, pending then fired",
+        ten_and_then,
+    ),
+    Work::repeated("ten-done", "thence: ten `map` and `done`, pending then fired", ten_done),
     READY,
     Work::repeated(
         "ready-inside",
-        "ten `map` on a ready value inside a callback",
+        "thence: ten `map` on a ready value inside a callback",
         ten_ready_inside,
     ),
     LOOP,
-    Work::million("loop-ready", "loop of returned Deferreds, per level, ready", ready_loop),
-    Work::million("loop-flow", "`async` loop in a flow, per level, pending", flow_loop),
+    Work::million("loop-ready", "thence: loop of returned Deferreds, per level, ready", ready_loop),
+    Work::million("loop-flow", "thence: `async` loop in a flow, per level, pending", flow_loop),
 ];
 
 /// The most nodes that are alive at once while the pending loop goes down `levels`.
