@@ -11,6 +11,8 @@ use crate::forward::headers::REQUEST_ID;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// The client's body is no body, or broke off.
+    BrokenBody,
     /// The gateway is stopping.
     Draining,
     /// The gateway itself failed.
@@ -44,11 +46,11 @@ impl Refusal {
     /// The status the client gets (rule 65).
     pub fn status(self) -> StatusCode {
         match self {
+            Self::BrokenBody | Self::TwoSessions => StatusCode::BAD_REQUEST,
             Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoSession => StatusCode::UNAUTHORIZED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
-            Self::TwoSessions => StatusCode::BAD_REQUEST,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::UpstreamBroken | Self::UpstreamRefused => StatusCode::BAD_GATEWAY,
             Self::Draining | Self::Overloaded | Self::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
@@ -60,6 +62,7 @@ impl Refusal {
     /// A word for programs.
     pub fn word(self) -> &'static str {
         match self {
+            Self::BrokenBody => "broken_body",
             Self::Draining => "draining",
             Self::Fault => "internal",
             Self::Loop => "loop",
@@ -79,6 +82,7 @@ impl Refusal {
     /// A sentence for people.
     pub fn sentence(self) -> &'static str {
         match self {
+            Self::BrokenBody => "The request's body did not come to its end.",
             Self::Draining => "The gateway is shutting down. Try again in a moment.",
             Self::Fault => "The gateway failed.",
             Self::Loop => "The request goes round in a loop between gateways.",
@@ -189,7 +193,8 @@ const CHALLENGE: &str = "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 13] = [
+    const ALL: [Refusal; 14] = [
+        Refusal::BrokenBody,
         Refusal::Draining,
         Refusal::Fault,
         Refusal::Loop,

@@ -6,10 +6,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, Method, Uri};
-use thence::{Deferred, Failure, after};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
+use thence::{
+    Deferred, Failure, after,
+    http::{Body, Response},
+};
 
 use crate::forward::headers::FORWARDED_URI;
+
+/// The answer to a request: [`page`] as text.
+pub fn answer(method: &Method, uri: &Uri, headers: &HeaderMap) -> Deferred<Response> {
+    page(method, uri, headers).map(|text| {
+        let mut answer = Response::new(Body::from(text));
+        let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
+        answer
+    })
+}
 
 /// The text for a request to one of the demo's paths, or a failure on purpose. The path is the one
 /// the client asked for: the rewritten one carries only the account.
@@ -71,6 +84,8 @@ mod tests {
         headers.insert(FORWARDED_URI, "/broken?x".parse().unwrap());
         let broken = page(&Method::GET, &Uri::from_static("/v1/42"), &headers);
         assert!(broken.is_ready());
-        broken.recover(|failure| failure.to_string()).done(|text| assert!(text.contains("purpose")));
+        broken
+            .recover(|failure| failure.to_string())
+            .done(|text| assert!(text.contains("purpose")));
     }
 }

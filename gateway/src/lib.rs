@@ -15,6 +15,7 @@
 
 pub mod access_log;
 pub mod address;
+pub mod admin;
 pub mod answer;
 pub mod args;
 pub mod demo;
@@ -22,6 +23,7 @@ pub mod demo_upstream;
 pub mod denied;
 pub mod exit;
 pub mod forward;
+pub mod gate;
 pub mod limits;
 pub mod metrics;
 pub mod place;
@@ -29,6 +31,9 @@ pub mod ports;
 pub mod relay;
 pub mod request_id;
 pub mod run;
+pub mod serve;
 pub mod session;
 pub mod sessions;
+pub mod timed;
+pub mod upstream;
 pub mod visit;

@@ -3,9 +3,10 @@
 use std::{io::Write as _, path::PathBuf};
 
 use crate::{
-    args::{Cli, Command, Serve, SessionCommand},
+    args::{Cli, Command, SessionCommand},
     exit::{Exit, Trouble},
     place::{Place, Surroundings, make_folder},
+    serve,
     session::{
         Life, Stamp, Store,
         command::{self, Target},
@@ -18,7 +19,7 @@ use crate::{
 /// When it cannot be done: what was wrong, what was expected, what to do.
 pub fn run(cli: Cli) -> Result<Exit, Trouble> {
     match cli.command {
-        None => serve(cli.serve),
+        None => serve::serve(cli.serve),
         Some(Command::Session { command }) => session(command),
     }
 }
@@ -59,8 +60,4 @@ pub fn open(named: Option<Place>) -> Result<Store, Trouble> {
         }
     };
     Ok(Store::open(&path)?)
-}
-
-fn serve(_asked: Serve) -> Result<Exit, Trouble> {
-    Err(Trouble::new("serving is not built yet", "phase two", "wait"))
 }

@@ -13,6 +13,7 @@ use thence::{Canceller, now};
 
 use crate::{
     access_log::Record,
+    answer::Refusal,
     metrics::{Metrics, Outcome},
     relay::Ending,
 };
@@ -43,6 +44,8 @@ pub struct Visit {
     safe: bool,
     stage: Cell<Stage>,
     left: Cell<bool>,
+    /// What was wrong with the client's body, which is no failure of the upstream.
+    body: Cell<Option<Refusal>>,
     work: RefCell<Option<Canceller>>,
     /// What the client accepts, for an answer of ours.
     accept: HeaderMap,
@@ -68,6 +71,7 @@ impl Visit {
             safe: method.is_safe(),
             stage: Cell::new(Stage::Waiting),
             left: Cell::new(false),
+            body: Cell::new(None),
             work: RefCell::new(None),
             accept: accept.map(|line| (header::ACCEPT, line)).collect(),
             request_id,
@@ -120,6 +124,16 @@ impl Visit {
         if let Some(work) = work {
             work.cancel();
         }
+    }
+
+    /// The client's body failed.
+    pub fn body_failed(&self, refusal: Refusal) {
+        self.body.set(Some(refusal));
+    }
+
+    /// What was wrong with the client's body, if something was.
+    pub fn body_failure(&self) -> Option<Refusal> {
+        self.body.get()
     }
 
     /// Whether the client is gone.

@@ -1,0 +1,66 @@
+//! The second listener: metrics and health, for this machine only (rule 74).
+
+use std::{cell::Cell, rc::Rc};
+
+use http::{HeaderValue, Method, StatusCode, header};
+use thence::{
+    Deferred, Failure, Never,
+    http::{Body, Request, Response},
+};
+
+use crate::{metrics::Metrics, sessions::Sessions};
+
+/// What the second listener shows.
+#[derive(Debug)]
+pub struct Admin {
+    /// The counts.
+    pub metrics: Rc<Metrics>,
+    /// The store that has to answer.
+    pub sessions: Rc<Sessions>,
+    /// Whether the gateway is stopping: then nobody should send it more.
+    pub draining: Rc<Cell<bool>>,
+}
+
+impl Admin {
+    /// Answers a request.
+    pub fn respond(&self, request: &Request) -> Deferred<Response> {
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return Deferred::ok(text(StatusCode::METHOD_NOT_ALLOWED, "expected GET\n"));
+        }
+        match request.uri().path() {
+            "/livez" => Deferred::ok(text(StatusCode::OK, "ok\n")),
+            "/readyz" => self.ready().map_err(|never| match never {}),
+            "/metrics" => Deferred::ok(self.metrics()),
+            _ => {
+                Deferred::ok(text(StatusCode::NOT_FOUND, "expected /metrics, /livez or /readyz\n"))
+            }
+        }
+    }
+
+    fn ready(&self) -> Deferred<Response, Never> {
+        if self.draining.get() {
+            return Deferred::ok(text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"));
+        }
+        self.sessions.probe().map(|()| text(StatusCode::OK, "ok\n")).recover(|failure: Failure| {
+            tracing::warn!("not ready: {failure:?}");
+            text(StatusCode::SERVICE_UNAVAILABLE, "the session store does not answer\n")
+        })
+    }
+
+    fn metrics(&self) -> Response {
+        self.metrics.worker_queue.set(self.sessions.waiting());
+        let mut page = text(StatusCode::OK, self.metrics.render());
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        page.headers_mut().insert(header::CONTENT_TYPE, kind);
+        page
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<String>) -> Response {
+    let mut answer = Response::new(Body::from(body.into()));
+    *answer.status_mut() = status;
+    let fields = answer.headers_mut();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}

@@ -1,0 +1,218 @@
+//! The deck's last program: cookie, session, upstream, answer; one log line and the counters.
+
+use std::rc::Rc;
+
+use http::{HeaderValue, Method, StatusCode, Uri, header, request, uri::PathAndQuery};
+use thence::{
+    Deferred, Never, Outcome, Stop,
+    http::{Body, Request, Response},
+};
+
+use crate::{
+    answer::{METHODS, Refusal},
+    denied::Denied,
+    forward::{
+        headers::{self, Said},
+        rewrite::Rewrite,
+    },
+    limits::Limits,
+    metrics::Metrics,
+    relay::Relayed,
+    request_id::RequestIds,
+    session::Session,
+    sessions::Sessions,
+    timed::{Progress, Timed},
+    upstream::Upstream,
+    visit::Visit,
+};
+
+/// The gateway: everything a request meets on its way.
+#[derive(Debug)]
+pub struct Gate {
+    /// Who may pass.
+    pub sessions: Rc<Sessions>,
+    /// What is counted.
+    pub metrics: Rc<Metrics>,
+    /// Where requests go.
+    pub upstream: Rc<Upstream>,
+    /// The path they get there.
+    pub rewrite: Option<Rewrite>,
+    /// What they are called.
+    pub ids: RequestIds,
+    /// How many there may be, and how slow.
+    pub limits: Limits,
+}
+
+impl Gate {
+    /// Answers a request: the deck's `respond`.
+    pub fn respond(self: &Rc<Self>, request: Request) -> Deferred<Response, Never> {
+        let visit = Visit::begin(
+            self.metrics.clone(),
+            request.method(),
+            request.uri(),
+            request.headers(),
+            request.peer_addr().ip(),
+            self.ids.id_for(request.headers()),
+        );
+        let (hung_up, peer) = (request.hung_up(), request.peer_addr());
+        let (head, body) = request.into_inner().into_parts();
+
+        let (gate, asking, answering) = (self.clone(), visit.clone(), visit.clone());
+        let served = self
+            .session_of_cookie(&head)
+            .and_then(move |session| gate.upstream_request(&session, head, body, peer, &asking))
+            .named("upstream request");
+
+        visit.works(served.canceller());
+        let leaving = Rc::downgrade(&visit);
+        hung_up.done(move |()| {
+            if let Some(visit) = leaving.upgrade() {
+                visit.client_left();
+            }
+        });
+
+        let gate = self.clone();
+        served
+            .then(move |outcome| {
+                Ok(match outcome {
+                    Outcome::Ok(answer) => gate.upstream_request_success(answer, &answering),
+                    Outcome::Err(denied) => gate.upstream_request_failure(denied, &answering),
+                    Outcome::Stop(stop) => gate.stopped(&stop, &answering),
+                })
+            })
+            .named("respond")
+    }
+
+    fn session_of_cookie(&self, head: &request::Parts) -> Deferred<Session, Denied> {
+        match self.admit(head) {
+            Ok(()) => self.sessions.of_cookie(&head.headers),
+            Err(refusal) => Deferred::err(refusal.into()),
+        }
+    }
+
+    /// What can be said without asking anybody.
+    fn admit(&self, head: &request::Parts) -> Result<(), Refusal> {
+        if self.metrics.in_flight.get() > self.limits.in_flight {
+            return Err(Refusal::Overloaded);
+        }
+        if matches!(head.method, Method::CONNECT | Method::TRACE) {
+            return Err(Refusal::Method);
+        }
+        if head
+            .headers
+            .get(header::EXPECT)
+            .is_some_and(|expected| !expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+        {
+            return Err(Refusal::UnknownExpectation);
+        }
+        if headers::times_seen(&head.headers) > self.limits.loops {
+            return Err(Refusal::Loop);
+        }
+        Ok(())
+    }
+
+    fn upstream_request(
+        &self,
+        session: &Session,
+        asked: request::Parts,
+        body: Body,
+        peer: std::net::SocketAddr,
+        visit: &Rc<Visit>,
+    ) -> Deferred<Response, Denied> {
+        visit.of_account(session.account.as_str());
+        self.upstream.send(self.outgoing(session, asked, peer, visit), body, visit)
+    }
+
+    /// The request as the upstream gets it.
+    fn outgoing(
+        &self,
+        session: &Session,
+        asked: request::Parts,
+        peer: std::net::SocketAddr,
+        visit: &Visit,
+    ) -> request::Parts {
+        let root = PathAndQuery::from_static("/");
+        let path = asked.uri.path_and_query().unwrap_or(&root);
+        let rewritten = self.rewrite.as_ref().map(|rewrite| rewrite.apply(path, &session.account));
+        let said = Said {
+            session,
+            peer: peer.ip(),
+            request_id: visit.request_id(),
+            asked: rewritten.is_some().then_some(path.as_str()),
+        };
+        let mut client = asked.headers;
+        // The authority of an absolute target is the Host, whatever Host says (rule 15).
+        if let Some(authority) = asked.uri.authority()
+            && let Ok(host) = HeaderValue::from_str(authority.as_str())
+        {
+            client.insert(header::HOST, host);
+        }
+        let mut head = http::Request::new(()).into_parts().0;
+        head.method = asked.method;
+        head.headers = headers::to_upstream(&client, said);
+        head.uri = Uri::from(rewritten.unwrap_or_else(|| path.clone()));
+        head
+    }
+
+    /// Hands the upstream's answer on.
+    fn upstream_request_success(&self, answer: Response, visit: &Rc<Visit>) -> Response {
+        let (mut head, body) = answer.into_parts();
+        let status = head.status;
+        visit.answering(status);
+        head.headers = headers::to_client(&head.headers, visit.request_id());
+        head.version = http::Version::HTTP_11;
+        let (idle, ending) = (self.limits.body_idle, visit.clone());
+        let body = if http_body::Body::is_end_stream(&body) {
+            body
+        } else {
+            // That it broke off is seen to by whoever relays it.
+            Body::wrap(Timed::new(body, idle, Progress::begin(), |_| {}))
+        };
+        let body = Relayed::new(body, visit.is_safe(), move |end| ending.relayed(status, end));
+        Response::from_parts(head, Body::wrap(body))
+    }
+
+    /// Says why there is no answer. What failed is logged with its trail; what was merely refused
+    /// is in the request's own line.
+    fn upstream_request_failure(&self, denied: Denied, visit: &Rc<Visit>) -> Response {
+        let Denied { refusal, failure } = denied;
+        let is_clients = visit.has_left() || visit.body_failure().is_some();
+        if let Some(failure) = failure
+            && !is_clients
+        {
+            if refusal != Refusal::StoreDown {
+                self.metrics.upstream_failure(refusal);
+            }
+            let id = visit.request_id();
+            tracing::warn!(request_id = id, "{}: {failure:?}", refusal.word());
+        }
+        refuse(refusal, visit)
+    }
+
+    /// The chain did not come to its end: the client left, the drain's time is up, or a step
+    /// panicked.
+    fn stopped(&self, stop: &Stop, visit: &Rc<Visit>) -> Response {
+        if matches!(stop, Stop::Cancelled) {
+            return refuse(Refusal::Draining, visit);
+        }
+        tracing::error!(request_id = visit.request_id(), "{stop}");
+        refuse(Refusal::Fault, visit)
+    }
+
+    /// `OPTIONS *` asks the server, not the application (rule 16).
+    pub fn options() -> Response {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = StatusCode::NO_CONTENT;
+        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
+        answer
+    }
+}
+
+fn refuse(refusal: Refusal, visit: &Rc<Visit>) -> Response {
+    if !visit.has_left() {
+        visit.refused(refusal.word());
+    }
+    let answer = refusal.answer(visit.accept(), visit.request_id());
+    visit.ended(answer.status());
+    answer.map(Body::from)
+}
