@@ -26,6 +26,7 @@ mod fault;
 mod flow;
 pub mod hosting;
 mod inbox;
+mod interrupt;
 mod many;
 #[allow(unsafe_code, reason = "core's one room for it; its invariants stand at its head")]
 mod node;
@@ -41,6 +42,7 @@ pub use self::events::{Delivered, Emitter, Reaction, Subscription, deliver, emit
 pub use self::failure::{Context, Failure};
 pub use self::fault::{CannotFail, Ends, Fault, Step};
 pub use self::flow::flow;
+pub use self::interrupt::Interrupt;
 pub use self::many::{AllFailed, all, all_settled, first, first_ok, join, join3};
 pub use self::node::Wait;
 pub use self::outcome::{Never, Outcome, Panic, Stop};

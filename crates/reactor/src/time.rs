@@ -2,19 +2,13 @@
 
 use std::{
     fmt,
-    future::poll_fn,
-    pin::pin,
     rc::Rc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
-use thence_core::{Deferred, Fault, Never};
+use thence_core::{Deferred, Fault, Never, Outcome};
 
-use crate::{
-    hub::{Due, Hub},
-    sleep::sleep_until,
-};
+use crate::hub::{Due, Hub};
 
 /// Ends after `delay`, never early.
 ///
@@ -58,8 +52,7 @@ pub trait DeferredExt<T, E: Fault>: Sized {
     /// on is asked to end.
     ///
     /// What that still yields goes back where it came from, as when a waiter leaves: no byte and
-    /// no socket is lost to a timeout. One that is itself left waits on until its time is over; to
-    /// end both, cancel it.
+    /// no socket is lost to a timeout. Leaving it leaves what it was put on.
     ///
     /// ```
     /// use std::time::Duration;
@@ -146,8 +139,6 @@ pub fn now() -> Instant {
     Hub::try_current().map_or_else(Instant::now, |hub| hub.now())
 }
 
-/// Waits for the end of `deferred` without taking its value, and hands it on whole: what nobody
-/// takes in the end, after the time or because the waiter left, still knows its way back.
 #[track_caller]
 fn within<T: 'static, E>(
     deferred: Deferred<T, E>,
@@ -157,30 +148,17 @@ fn within<T: 'static, E>(
 where
     E: Fault + From<Elapsed>,
 {
-    let canceller = deferred.canceller();
-    let (trigger, ended) = Deferred::<(), Never>::infallible();
-    let asked = canceller.clone();
-    // The end comes from what was asked, by way of `finally`.
-    trigger.on_cancel(move || asked.cancel());
-    let deferred = deferred.finally(move || trigger.fire(()));
-    Deferred::<Deferred<T, E>, E>::from_future(async move {
-        let mut ended = pin!(ended.into_future());
-        let mut timer = pin!(sleep_until(deadline));
-        let in_time = poll_fn(|cx| {
-            if ended.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(true);
-            }
-            timer.as_mut().poll(cx).map(|()| false)
-        })
-        .await;
-        if in_time {
-            return Ok(deferred);
-        }
-        drop(deferred);
-        canceller.cancel();
-        Err(E::from(Elapsed { limit }))
-    })
-    .flatten()
+    if deferred.is_ready() {
+        return deferred;
+    }
+    let (interrupt, deferred) = deferred.interruptible();
+    let hub = Hub::current("timeout");
+    let weak = Rc::downgrade(&hub);
+    hub.at(deadline, |key| {
+        interrupt.on_over(move || drop(weak.upgrade().and_then(|hub| hub.cancel_timer(key))));
+        Due::Call(Box::new(move || interrupt.settle(Outcome::Err(E::from(Elapsed { limit })))))
+    });
+    deferred
 }
 
 /// `after(Duration::MAX)` is a way to say never.

@@ -37,12 +37,6 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-/// A timeout that is left still waits for what it was put on until its time is over, so that a read
-/// after it would wait too; a request ends both.
-fn leave(read: Option<Deferred<Bytes>>, limited: bool) {
-    read.iter().filter(|_| limited).for_each(Deferred::cancel);
-}
-
 /// Takes the value out of a Deferred that has ended.
 fn claim(read: Deferred<Bytes>) -> Option<Bytes> {
     read.is_ready().then(|| common::watch(read)).and_then(|watched| watched.take()?.ok())
@@ -59,7 +53,6 @@ proptest! {
         let (stream, peer) = world.connection();
         let (mut sent, mut seen) = (Vec::new(), Vec::new());
         let mut pending: Option<Deferred<Bytes>> = None;
-        let mut limited = false;
         for act in acts {
             match act {
                 Act::Cancel => pending.iter().for_each(Deferred::cancel),
@@ -67,11 +60,10 @@ proptest! {
                     Some(read) if read.is_ready() => seen.extend(claim(read).unwrap_or_default()),
                     other => pending = other,
                 },
-                Act::Leave => leave(pending.take(), limited),
+                Act::Leave => drop(pending.take()),
                 // One at a time: of two, the later may be looked at first.
                 Act::Read { max, exact, limit } => {
-                    leave(pending.take(), limited);
-                    limited = limit.is_some();
+                    drop(pending.take());
                     let read = if exact { stream.read_exact(max) } else { stream.read(max) };
                     pending = Some(match limit {
                         Some(limit) => read.timeout(ms(limit)),
@@ -87,7 +79,7 @@ proptest! {
                 Act::Wait(n) => world.pass(ms(n)),
             }
         }
-        leave(pending, limited);
+        drop(pending);
         peer.finish();
         loop {
             let read = stream.read(100);

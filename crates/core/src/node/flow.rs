@@ -12,7 +12,7 @@ use super::alloc::Shape;
 use super::waker::{self, WakeCell};
 use super::{
     Cx, Handle, Kind, Node, Site, Slot, State, Vt, behind_header, cx, discard_done, flag,
-    run_guarded,
+    no_detach, run_guarded,
 };
 use crate::fault::Fault;
 use crate::outcome::{Outcome, Stop, lane};
@@ -234,6 +234,7 @@ where
         discard: discard_done::<T, E>,
         cancel: Self::cancel,
         notice: Self::notice,
+        detach: no_detach,
         lanes: lane::ALL,
         kind: Kind::Flow,
     };

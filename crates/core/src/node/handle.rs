@@ -98,6 +98,14 @@ impl<T: 'static, E: Fault> Handle<T, E> {
         slot
     }
 
+    /// Lets go of the handle, and keeps what can take its step away again.
+    pub(crate) fn detacher(self) -> Detacher {
+        let n = self.n;
+        n.keep();
+        drop(self);
+        Detacher(n)
+    }
+
     pub(crate) fn request(&self) {
         let cx = cx();
         cx.enter(|| cx.request(self.n));
@@ -118,6 +126,24 @@ impl<T: 'static, E: Fault> Drop for Handle<T, E> {
             }
             cx.release(self.n);
         });
+    }
+}
+
+/// Can take a step away from what it waits for, so that this is left. Keeps memory alive.
+pub(crate) struct Detacher(Node);
+
+impl Detacher {
+    pub(crate) fn detach(self) {
+        let cx = cx();
+        // SAFETY: `detach` looks at the state itself; the node is alive by this reference.
+        cx.enter(|| unsafe { (self.0.vt.get().detach)(cx, self.0) });
+    }
+}
+
+impl Drop for Detacher {
+    fn drop(&mut self) {
+        let cx = cx();
+        cx.enter(|| cx.release(self.0));
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) use self::cancel::CancelRef;
 pub(crate) use self::context::{Cx, cx};
 pub use self::context::{Live, Unfinished};
 pub(crate) use self::flow::spawn;
-pub(crate) use self::handle::{Handle, discard};
+pub(crate) use self::handle::{Detacher, Handle, discard};
 pub(crate) use self::source::Source;
 pub use self::step::Next;
 pub(crate) use self::step::{Passing, Work};
@@ -103,6 +103,8 @@ struct Vt {
     cancel: unsafe fn(&Cx, Node) -> Option<Node>,
     /// Tells an awaiting flow or waker that the node it awaits is done.
     notice: unsafe fn(&Cx, Node),
+    /// Takes a waiting step away from what it waits for.
+    detach: unsafe fn(&Cx, Node),
     /// The lanes it has a callback for.
     lanes: u8,
     kind: Kind,
@@ -398,6 +400,13 @@ unsafe fn stop<T: 'static, E: Fault>(cx: &Cx, n: Node, stop: Stop) {
     // SAFETY: the caller's promise.
     unsafe { n.put::<T, E>(Slot::new(Outcome::Stop(stop))) };
 }
+
+/// The `detach` of nodes that are no waiting step.
+///
+/// # Safety
+///
+/// None.
+unsafe fn no_detach(_: &Cx, _: Node) {}
 
 /// The `notice` of nodes that nobody awaits through.
 ///

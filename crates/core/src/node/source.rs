@@ -4,7 +4,9 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 
 use super::alloc::Shape;
-use super::{Cx, Handle, Kind, Node, Site, Slot, Vt, cx, discard_done, flag, no_notice, stop};
+use super::{
+    Cx, Handle, Kind, Node, Site, Slot, Vt, cx, discard_done, flag, no_detach, no_notice, stop,
+};
 use crate::fault::Fault;
 use crate::outcome::{Outcome, Stop};
 
@@ -22,6 +24,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
         discard: discard_done::<T, E>,
         cancel: Self::cancel,
         notice: no_notice,
+        detach: no_detach,
         lanes: 0,
         kind: Kind::Source,
     };

@@ -4,7 +4,9 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 
 use super::alloc::Shape;
-use super::{Cx, Kind, Node, Site, Slot, State, Vt, discard_done, flag, no_notice, stop};
+use super::{
+    Cx, Kind, Node, Site, Slot, State, Vt, discard_done, flag, no_detach, no_notice, stop,
+};
 use crate::deferred::{Deferred, Inner};
 use crate::fault::Fault;
 use crate::outcome::{Outcome, Stop};
@@ -52,6 +54,14 @@ impl Passing {
     /// The way back of a value from a stream of things.
     pub(crate) fn way_back<T: 'static>(self) -> Option<Box<dyn FnOnce(T)>> {
         self.from?.take_unclaimed()
+    }
+
+    /// Nobody takes what has arrived: a value goes back or is dropped, the rest is reported.
+    pub(crate) fn give_back<T: 'static, E: Fault>(self, slot: Slot<T, E>, site: Site) {
+        match (slot.outcome, self.way_back::<T>()) {
+            (Outcome::Ok(value), Some(way_back)) => super::run_guarded(|| way_back(value)),
+            (outcome, _) => super::discard(Slot { outcome, trail: slot.trail }, site),
+        }
     }
 
     /// The value goes on unchanged, and so does its way back.
@@ -114,6 +124,7 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Waiting<W, T, E> {
         discard: discard_done::<W::Value, W::Error>,
         cancel: if W::SHIELDS { cancel_nothing } else { cancel_up },
         notice: no_notice,
+        detach: detach::<W, T, E>,
         lanes: W::LANES,
         kind: Kind::Step,
     };
@@ -133,6 +144,29 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Waiting<W, T, E> {
     }
 }
 
+/// Takes a step away from what it waits for, which is left; drops the work.
+///
+/// # Safety
+///
+/// `w` is, or was, a waiting step of these types.
+unsafe fn detach<W: Work<T, E>, T: 'static, E: Fault>(cx: &Cx, w: Node) {
+    if w.state.get() != State::Pending || w.vt.get().kind != Kind::Step {
+        return;
+    }
+    let Some(up) = w.up.take() else { return };
+    up.next.set(None);
+    cx.step_ended();
+    w.state.set(State::Taken);
+    // SAFETY: PENDING until the line above, so the work was there; TAKEN says it is gone.
+    let work = unsafe { w.work::<W>().read() };
+    // The upstream's `next` held the producer's reference.
+    cx.release(w);
+    super::run_guarded(|| drop(work));
+    if let Some(hook) = up.take_left() {
+        super::run_guarded(hook);
+    }
+}
+
 /// A step that holds its input itself.
 struct Loaded<W, T, E>(PhantomData<(W, T, E)>);
 
@@ -145,6 +179,7 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Loaded<W, T, E> {
         discard: discard_done::<W::Value, W::Error>,
         cancel: cancel_nothing,
         notice: no_notice,
+        detach: no_detach,
         lanes: W::LANES,
         kind: Kind::Step,
     };
@@ -301,6 +336,7 @@ impl<T: 'static, E: Fault> Forward<T, E> {
         discard: discard_done::<T, E>,
         cancel: cancel_up,
         notice: no_notice,
+        detach: no_detach,
         lanes: 0,
         kind: Kind::Forward,
     };

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::alloc::Shape;
 use super::flow::{common, delist, enlist, one_ended};
-use super::{Cx, Kind, Node, Site, State, Vt, cx, flag, run_guarded, waker};
+use super::{Cx, Kind, Node, Site, State, Vt, cx, flag, no_detach, run_guarded, waker};
 use crate::deferred::Deferred;
 use crate::fault::{Fault, Step};
 use crate::outcome::{Outcome, Stop};
@@ -234,6 +234,7 @@ const WAKER: Vt = Vt {
     discard: discard_nothing,
     cancel: cancel_nothing,
     notice: notice_waker,
+    detach: no_detach,
     lanes: 0,
     kind: Kind::Waker,
 };
