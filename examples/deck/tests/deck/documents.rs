@@ -141,9 +141,16 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     found
 }
 
-fn test_names(source: &str) -> impl Iterator<Item = String> + '_ {
-    source.lines().filter_map(|line| {
-        let name = line.trim_start().strip_prefix("fn ")?;
-        Some(name.split(['(', '<']).next()?.to_owned())
-    })
+/// The functions of `source`, save those that are tests and ignored.
+fn test_names(source: &str) -> BTreeSet<String> {
+    let mut ignored = false;
+    let mut names = BTreeSet::new();
+    for line in source.lines().map(str::trim_start) {
+        ignored |= line.starts_with("#[ignore");
+        let Some(name) = line.strip_prefix("fn ") else { continue };
+        if !std::mem::take(&mut ignored) {
+            names.insert(name.split(['(', '<']).next().unwrap_or_default().to_owned());
+        }
+    }
+    names
 }
