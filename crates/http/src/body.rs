@@ -165,7 +165,7 @@ struct Channel {
     end: Option<End>,
     reader: Option<Waker>,
     /// Whoever waits for room.
-    writer: Option<Trigger<()>>,
+    writers: Vec<Trigger<()>>,
     reader_left: bool,
 }
 
@@ -191,7 +191,7 @@ impl BodySender {
         let full = channel.waiting >= channel.capacity;
         let (trigger, room) = Deferred::new();
         let at_once = if full {
-            channel.writer = Some(trigger);
+            channel.writers.push(trigger);
             None
         } else {
             Some(trigger)
@@ -261,11 +261,9 @@ impl http_body::Body for Receiver {
         if let Some(chunk) = channel.chunks.pop_front() {
             channel.waiting -= chunk.len();
             let room = channel.waiting < channel.capacity;
-            let writer = if room { channel.writer.take() } else { None };
+            let writers = if room { std::mem::take(&mut channel.writers) } else { Vec::new() };
             drop(channel);
-            if let Some(writer) = writer {
-                writer.fire(());
-            }
+            writers.into_iter().for_each(|writer| writer.fire(()));
             return Poll::Ready(Some(Ok(Frame::data(chunk))));
         }
         let end = match &mut channel.end {
@@ -294,9 +292,9 @@ impl Drop for Receiver {
         let mut channel = self.0.borrow_mut();
         channel.reader_left = true;
         channel.chunks.clear();
-        let writer = channel.writer.take();
+        let writers = std::mem::take(&mut channel.writers);
         drop(channel);
-        if let Some(writer) = writer {
+        for writer in writers {
             writer.fail(Failure::msg("nobody reads this body any more"));
         }
     }

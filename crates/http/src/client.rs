@@ -86,8 +86,8 @@ impl Client {
 
     /// Sends a request to the authority of its URI and gives the answer once its head is there.
     ///
-    /// A request that provably never left, because the pooled connection had been closed
-    /// meanwhile, is sent again on a fresh one. Fails with a [`ClientError`].
+    /// A pooled connection that the other side has closed meanwhile is replaced before anything is
+    /// sent over it. Fails with a [`ClientError`], which says whether the request may be sent again.
     #[track_caller]
     pub fn request(&self, request: http::Request<Body>) -> Deferred<Response> {
         let client = self.clone();

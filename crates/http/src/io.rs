@@ -15,13 +15,13 @@ use thence_reactor::net::TcpStream;
 #[derive(Debug)]
 pub(crate) struct Io {
     pub(crate) stream: Rc<TcpStream>,
-    /// Bytes that have come since somebody set it to 0.
-    pub(crate) received: Rc<Cell<usize>>,
+    /// Whether the other side has said that nothing more comes, or the connection broke.
+    pub(crate) is_over: Rc<Cell<bool>>,
 }
 
 impl Io {
     pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream: Rc::new(stream), received: Rc::default() }
+        Self { stream: Rc::new(stream), is_over: Rc::default() }
     }
 }
 
@@ -31,14 +31,18 @@ impl Read for Io {
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        let mut is_over = false;
         let mut copy = |bytes: &[u8]| {
+            is_over = bytes.is_empty();
             let n = bytes.len().min(buf.remaining());
             buf.put_slice(&bytes[..n]);
             n
         };
-        let n = ready!(self.stream.poll_read(cx, &mut copy))?;
-        self.received.set(self.received.get().saturating_add(n));
-        Poll::Ready(Ok(()))
+        let read = ready!(self.stream.poll_read(cx, &mut copy));
+        if is_over || read.is_err() {
+            self.is_over.set(true);
+        }
+        Poll::Ready(read.map(drop))
     }
 }
 

@@ -33,12 +33,15 @@ struct Wire {
     idle_since: Instant,
     answers: Cell<u64>,
     is_draining: Rc<Cell<bool>>,
+    stream: Rc<TcpStream>,
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        // A connection that is not in step any more is cut, not drained.
+        // A connection that is not in step any more is cut, not drained: what waits to be sent to an
+        // upstream that does not read would keep it for ever.
         self.flow.cancel();
+        self.stream.abort();
     }
 }
 
@@ -64,6 +67,7 @@ impl Connection {
         flow(async move {
             let reused = lease.answers.get() > 0;
             let is_head = request.method() == http::Method::HEAD;
+            let (request, is_uploaded) = watch_upload(request);
             let mut sleep = std::pin::pin!(sleep(head));
             // hyper takes it from here: from now on some of it may have been sent.
             let mut answer = std::pin::pin!(lease.sender.try_send_request(request));
@@ -92,7 +96,7 @@ impl Connection {
                 }
             };
             lease.answers.set(lease.answers.get() + 1);
-            Ok(with_lease(response, lease, is_head))
+            Ok(with_lease(response, lease, is_head, is_uploaded))
         })
     }
 }
@@ -106,11 +110,26 @@ impl fmt::Debug for Connection {
     }
 }
 
+/// Says whether all of the request has been handed to hyper.
+fn watch_upload(request: http::Request<Body>) -> (http::Request<Body>, Rc<Cell<bool>>) {
+    let is_uploaded = Rc::new(Cell::new(false));
+    let uploaded = is_uploaded.clone();
+    let request = request.map(|body| {
+        if http_body::Body::is_end_stream(&body) {
+            uploaded.set(true);
+            return body;
+        }
+        Body::wrap(Watched::new(body, None, move |end| uploaded.set(end == BodyEnd::Whole)))
+    });
+    (request, is_uploaded)
+}
+
 /// The lease travels with the body and goes back at its end.
 fn with_lease(
     response: http::Response<hyper::body::Incoming>,
     lease: Lease<Wire>,
     is_head: bool,
+    is_uploaded: Rc<Cell<bool>>,
 ) -> Response {
     let has_no_body = is_head || matches!(response.status().as_u16(), 100..=199 | 204 | 304);
     let length = response.headers().get(CONTENT_LENGTH);
@@ -121,7 +140,8 @@ fn with_lease(
         Body::wrap(Watched::new(Body::wrap(body), length, move |end| {
             let Some(mut lease) = lease.take() else { return };
             let is_fit = !lease.sender.is_closed() && !lease.is_draining.get();
-            if end == BodyEnd::Whole && is_fit {
+            // Rule 61: behind an upload that still goes on the next request would wait.
+            if end == BodyEnd::Whole && is_fit && is_uploaded.get() {
                 lease.idle_since = now();
                 lease.give_back();
             }
@@ -195,8 +215,9 @@ fn dial(addr: SocketAddr, options: ClientOptions, is_draining: Rc<Cell<bool>>) -
         Failure::from(ClientError::new(ClientErrorKind::Refused, addr, source))
     });
     flow(async move {
-        let stream = connected.await?;
-        let (sender, connection) = http1::handshake(Io::new(stream)).await?;
+        let io = Io::new(connected.await?);
+        let stream = io.stream.clone();
+        let (sender, connection) = http1::handshake(io).await?;
         let work = flow(async move {
             if let Err(error) = connection.await {
                 // Whoever sent over it was told; an idle one just ends.
@@ -206,7 +227,7 @@ fn dial(addr: SocketAddr, options: ClientOptions, is_draining: Rc<Cell<bool>>) -
         });
         let flow = work.canceller();
         work.report();
-        Ok(Wire { sender, flow, idle_since: now(), answers: Cell::new(0), is_draining })
+        Ok(Wire { sender, flow, idle_since: now(), answers: Cell::new(0), is_draining, stream })
     })
     .named("connect")
 }

@@ -1,14 +1,21 @@
 //! One connection: hyper reads and writes, the reactor owns the work.
 
+use std::cell::Cell;
+use std::error::Error;
 use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use thence_core::{Deferred, Failure, IntoDeferred, Outcome, flow};
+use thence_reactor::DeferredExt;
 use thence_reactor::net::TcpStream;
 
 use super::{HungUp, Live, Options, Request, Response, Shared};
@@ -28,48 +35,57 @@ where
     flow(async move {
         let (_live, _over) = (live, over);
         let io = Io::new(stream);
-        let (stream, received) = (io.stream.clone(), io.received.clone());
+        let (stream, is_over) = (io.stream.clone(), io.is_over.clone());
         let options = shared.options;
         let service = service_fn(|request| {
-            let (shared, handler, received) = (shared.clone(), handler.clone(), received.clone());
-            async move {
-                let answer = answer(&shared, &handler, request, peer).await;
-                received.set(0);
-                answer
-            }
+            let (shared, handler) = (shared.clone(), handler.clone());
+            async move { answer(&shared, &handler, request, peer).await }
         });
-        let mut connection = pin!(
-            http1::Builder::new()
-                .timer(ReactorTimer)
-                .header_read_timeout(options.head)
-                .max_buf_size(options.head_size)
-                .pipeline_flush(true)
-                .serve_connection(io, service)
-        );
+        let mut connection = http1::Builder::new()
+            .timer(ReactorTimer)
+            .header_read_timeout(options.head)
+            .max_buf_size(options.head_size)
+            .pipeline_flush(true)
+            .serve_connection(io, service);
         let mut is_told = false;
         let served = poll_fn(|cx| {
             if !is_told && over_told.as_mut().poll(cx).is_ready() {
                 is_told = true;
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
-            connection.as_mut().poll(cx)
+            Pin::new(&mut connection).poll(cx)
         })
         .await;
-        let Err(error) = served else { return Ok(()) };
-        tracing::debug!("connection of {peer}: {error}");
-        if error.is_timeout() && received.get() > 0 {
-            // Rule: a head that began and did not end in time is answered (RFC 9110 §15.5.9);
-            // hyper only closes.
-            if stream.write(REQUEST_TIMEOUT).await.is_ok() {
-                drop(stream.shutdown().await);
+        if let Err(error) = served {
+            tracing::debug!("connection of {peer}: {error}");
+            let began = !connection.into_parts().read_buf.is_empty();
+            if error.is_timeout() && began {
+                // Rule 31: a head that began and did not end in time is answered (RFC 9110
+                // §15.5.9); hyper only closes.
+                stream.write(REQUEST_TIMEOUT).report();
             }
+        }
+        if !is_over.get() {
+            linger(stream).await;
         }
         Ok(())
     })
     .report();
 }
 
-type OverTold = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+/// Lets the client read to the end before the connection goes (RFC 9112 §9.6): closing over bytes
+/// that nobody read resets it, and an answer that is still on its way is lost with it (rule 27).
+async fn linger(stream: Rc<TcpStream>) {
+    let until_end = flow(async move {
+        stream.shutdown().await?;
+        while !stream.read(65_536).await?.is_empty() {}
+        Ok(())
+    });
+    // However it ended: it was over before.
+    drop(until_end.timeout(LINGER).settled().await);
+}
+
+type OverTold = Pin<Box<dyn Future<Output = ()>>>;
 
 /// Enters the connection in the server's list, and gives what tells it that its time is up.
 fn grace(shared: &Rc<Shared>) -> (Entry, OverTold) {
@@ -78,6 +94,13 @@ fn grace(shared: &Rc<Shared>) -> (Entry, OverTold) {
         next.set(next.get() + 1);
         next.get()
     });
+    // One that was let in late has no time left.
+    let trigger = if shared.is_grace_over.get() {
+        trigger.fire(());
+        None
+    } else {
+        Some(trigger)
+    };
     shared.connections.borrow_mut().insert(id, trigger);
     (Entry { shared: shared.clone(), id }, Box::pin(over.into_future()))
 }
@@ -89,10 +112,14 @@ struct Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let trigger = self.shared.connections.borrow_mut().remove(&self.id);
+        let trigger = self.shared.connections.borrow_mut().remove(&self.id).flatten();
         // Its waiter ends with the connection; what it was told does not matter.
         if let Some(trigger) = trigger {
             trigger.fire(());
+        }
+        let room = self.shared.room.take();
+        if let Some(room) = room {
+            room.fire(());
         }
     }
 }
@@ -101,7 +128,7 @@ impl Drop for Entry {
 async fn answer<H, D>(
     shared: &Rc<Shared>,
     handler: &Rc<H>,
-    request: http::Request<hyper::body::Incoming>,
+    request: http::Request<Incoming>,
     peer: SocketAddr,
 ) -> Result<Response, Closed>
 where
@@ -111,7 +138,17 @@ where
     let hung_up = HungUp::default();
     let waiting = Waiting(Some(hung_up.clone()));
     let is_head = request.method() == http::Method::HEAD;
-    let request = Request::new(request.map(Body::wrap), peer, hung_up);
+    let leaving = hung_up.clone();
+    let request = request.map(|body| {
+        Body::wrap(body.map_err(move |error| {
+            // hyper lets the handler answer a client that broke off its upload.
+            if is_broken_off(&error) {
+                leaving.leave();
+            }
+            error
+        }))
+    });
+    let request = Request::new(request, peer, hung_up);
 
     let (handler, options) = (handler.clone(), shared.options);
     let work = Deferred::attempt(move || handler(request))
@@ -135,6 +172,20 @@ where
             BodyEnd::Dropped => hung_up.leave(),
         }))
     }))
+}
+
+/// Whether bytes are missing, and not wrong. hyper says so by the kind of an I/O error, somewhere
+/// among the causes.
+fn is_broken_off(error: &hyper::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+        if matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)) {
+            return false;
+        }
+        cause = error.source();
+    }
+    true
 }
 
 /// Turns the end of a handler into an answer; a failure is reported, whoever still waits.
@@ -184,11 +235,13 @@ impl std::fmt::Display for Closed {
     }
 }
 
-impl std::error::Error for Closed {}
+impl Error for Closed {}
 
 thread_local! {
-    static NEXT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
+/// How long a client may take to read the last answer and close.
+const LINGER: Duration = Duration::from_secs(1);
 const REQUEST_TIMEOUT: &str =
     "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";

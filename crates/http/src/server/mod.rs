@@ -4,13 +4,14 @@ mod connection;
 mod request;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
 use std::time::Duration;
 
-use thence_core::{Deferred, Failure, IntoDeferred, Never, Trigger, flow};
+use thence_core::{Canceller, Deferred, Failure, IntoDeferred, Never, Trigger, flow};
 use thence_reactor::net::TcpListener;
 use thence_reactor::{after, draining};
 
@@ -33,6 +34,7 @@ struct Options {
     head: Duration,
     head_size: usize,
     close_on_failure: bool,
+    max_connections: usize,
 }
 
 impl Server {
@@ -46,8 +48,12 @@ impl Server {
     ///
     /// When this thread has no reactor.
     pub fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
-        let options =
-            Options { head: HEAD_DEADLINE, head_size: HEAD_SIZE, close_on_failure: false };
+        let options = Options {
+            head: HEAD_DEADLINE,
+            head_size: HEAD_SIZE,
+            close_on_failure: false,
+            max_connections: CONNECTIONS,
+        };
         Ok(Self { listener: TcpListener::bind(addr)?, options })
     }
 
@@ -76,6 +82,18 @@ impl Server {
         self
     }
 
+    /// How many connections there may be; 10,000 if it is not said. Whoever comes then waits in the
+    /// operating system's queue until one is closed.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        assert!(connections > 0, "a server of at most 0 connections could never serve anybody");
+        self.options.max_connections = connections;
+        self
+    }
+
     /// The address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.listener.local_addr()
@@ -96,6 +114,10 @@ impl Server {
             local: listener.local_addr(),
             options,
             is_closing: Cell::new(false),
+            is_grace_over: Cell::new(false),
+            grace: RefCell::default(),
+            accepted: Cell::new(0),
+            room: Cell::default(),
             listener: RefCell::new(Some(listener.clone())),
             connections: RefCell::default(),
             live: Cell::new(0),
@@ -103,16 +125,26 @@ impl Server {
         });
         let handle = ServerHandle(shared.clone());
 
-        let closing = shared.clone();
-        draining().done(move |()| closing.begin_close());
+        let closing = Rc::downgrade(&shared);
+        draining().done(move |()| {
+            if let Some(shared) = closing.upgrade() {
+                shared.begin_close();
+            }
+        });
 
         let handler = Rc::new(handler);
         let guard = Live::new(&shared);
         flow(async move {
             let shared = guard.0.clone();
             loop {
+                while shared.connections.borrow().len() >= options.max_connections {
+                    let (room, has_room) = Deferred::infallible();
+                    shared.room.set(Some(room));
+                    has_room.await;
+                }
                 match listener.accept().await {
                     Ok((stream, peer)) => {
+                        shared.accepted.set(shared.accepted.get() + 1);
                         connection::serve(shared.clone(), handler.clone(), stream, peer);
                     }
                     Err(failure) if !shared.is_closing.get() => {
@@ -138,14 +170,32 @@ impl ServerHandle {
         self.0.local
     }
 
-    /// Accepts no more. Idle connections have a second for one last request, which is answered
-    /// with `Connection: close`, as is what is being worked on.
+    /// Lets in who stands at the door already and accepts no more. Fresh and idle connections have
+    /// a second for one last request, which is answered with `Connection: close`, as is what is
+    /// being worked on.
     pub fn close(&self) {
-        let listener = self.0.listener.borrow_mut().take();
-        if let Some(listener) = listener {
-            listener.close();
-        }
         self.0.begin_close();
+        let listener = self.0.listener.borrow_mut().take();
+        let Some(listener) = listener else { return };
+        let shared = self.0.clone();
+        flow(async move {
+            // A turn accepts what is there before its timers are due: after two in which nobody
+            // came, or came in, the door is free.
+            let mut quiet = 0;
+            while quiet < 2 {
+                let before = shared.accepted.get();
+                after(Duration::ZERO).await;
+                let is_full = shared.connections.borrow().len() >= shared.options.max_connections;
+                match (shared.accepted.get() == before, is_full) {
+                    (true, false) => quiet += 1,
+                    (true, true) => after(CLOSE_AGAIN).await,
+                    (false, _) => quiet = 0,
+                }
+            }
+            listener.close();
+            Ok(())
+        })
+        .report();
     }
 
     /// Ends when it accepts no more and every connection is closed. Handlers whose client has left
@@ -179,9 +229,16 @@ struct Shared {
     local: SocketAddr,
     options: Options,
     is_closing: Cell<bool>,
+    is_grace_over: Cell<bool>,
+    /// Ends the wait for the grace when there is nobody to grant it to.
+    grace: RefCell<Option<Canceller>>,
+    /// How many connections there were.
+    accepted: Cell<u64>,
+    /// Fired when there is room for another connection.
+    room: Cell<Option<Trigger<(), Never>>>,
     listener: RefCell<Option<Rc<TcpListener>>>,
-    /// Fired when a connection's grace is over.
-    connections: RefCell<std::collections::HashMap<u64, Trigger<(), Never>>>,
+    /// The open connections; fired when their grace is over.
+    connections: RefCell<HashMap<u64, Option<Trigger<(), Never>>>>,
     /// The accept loop and the connections.
     live: Cell<usize>,
     waiting: RefCell<Vec<Trigger<(), Never>>>,
@@ -194,10 +251,18 @@ impl Shared {
         if self.is_closing.replace(true) {
             return;
         }
+        if self.live.get() == 0 {
+            return;
+        }
         let shared = self.clone();
-        after(GRACE).done(move |()| {
-            let connections = std::mem::take(&mut *shared.connections.borrow_mut());
-            connections.into_values().for_each(|trigger| trigger.fire(()));
+        let grace = after(GRACE);
+        self.grace.replace(Some(grace.canceller()));
+        grace.done(move |()| {
+            shared.is_grace_over.set(true);
+            let mut connections = shared.connections.borrow_mut();
+            let told: Vec<_> = connections.values_mut().filter_map(Option::take).collect();
+            drop(connections);
+            told.into_iter().for_each(|trigger| trigger.fire(()));
         });
     }
 }
@@ -217,6 +282,10 @@ impl Drop for Live {
         let left = self.0.live.get() - 1;
         self.0.live.set(left);
         if left == 0 {
+            let grace = self.0.grace.take();
+            if let Some(grace) = grace {
+                grace.cancel();
+            }
             let waiting = std::mem::take(&mut *self.0.waiting.borrow_mut());
             waiting.into_iter().for_each(|trigger| trigger.fire(()));
         }
@@ -225,5 +294,7 @@ impl Drop for Live {
 
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
 const HEAD_SIZE: usize = 64 * 1024;
+const CONNECTIONS: usize = 10_000;
 const GRACE: Duration = Duration::from_secs(1);
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+const CLOSE_AGAIN: Duration = Duration::from_millis(10);

@@ -2,12 +2,12 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use thence_core::{Failure, Report, hosting, set_failure_hook, unhandled};
-use thence_reactor::net::TcpStream;
+use thence_core::{Failure, Report, flow, hosting, set_failure_hook, unhandled};
+use thence_reactor::net::{TcpListener, TcpStream};
 
 /// Runs `main` on a reactor of its own thread; nothing may be unhandled or left.
 pub fn checked<F>(main: impl FnOnce() -> F + Send + 'static)
@@ -35,12 +35,36 @@ where
     thread.join().unwrap()
 }
 
+/// An upstream that gives each connection to `f`, and how many there were.
+pub fn upstream<F>(f: impl Fn(Raw) -> F + 'static) -> Result<(SocketAddr, Rc<Cell<u32>>), Failure>
+where
+    F: Future<Output = Result<(), Failure>> + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let addr = listener.local_addr();
+    let accepted = Rc::new(Cell::new(0));
+    let count = accepted.clone();
+    flow::<()>(async move {
+        loop {
+            let (stream, _) = listener.accept().await?;
+            count.set(count.get() + 1);
+            flow(f(Raw::new(stream))).report();
+        }
+    })
+    .report();
+    Ok((addr, accepted))
+}
+
 /// A raw connection.
 pub struct Raw(pub TcpStream, RefCell<Vec<u8>>);
 
 impl Raw {
     pub async fn connect(addr: SocketAddr) -> Result<Self, Failure> {
-        Ok(Self(TcpStream::connect(addr).await?, RefCell::default()))
+        Ok(Self::new(TcpStream::connect(addr).await?))
+    }
+
+    pub fn new(stream: TcpStream) -> Self {
+        Self(stream, RefCell::default())
     }
 
     pub async fn send(&self, text: &str) -> Result<(), Failure> {
