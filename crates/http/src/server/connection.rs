@@ -45,7 +45,6 @@ where
             .timer(ReactorTimer)
             .header_read_timeout(options.head)
             .max_buf_size(options.head_size)
-            .pipeline_flush(true)
             .serve_connection(io, service);
         let mut is_told = false;
         let served = poll_fn(|cx| {
