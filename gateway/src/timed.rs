@@ -18,19 +18,30 @@ use thence::{
     now, sleep_until,
 };
 
-/// When a body moved last.
+/// When a body moved last, and whose turn it is.
 #[derive(Clone, Debug)]
-pub struct Progress(Rc<Cell<Instant>>);
+pub struct Progress(Rc<Moved>);
+
+#[derive(Debug)]
+struct Moved {
+    last: Cell<Instant>,
+    waits: Cell<bool>,
+}
 
 impl Progress {
     /// It moves now.
     pub fn begin() -> Self {
-        Self(Rc::new(Cell::new(now())))
+        Self(Rc::new(Moved { last: Cell::new(now()), waits: Cell::new(false) }))
+    }
+
+    /// Whether its reader waits for its writer: then it is not the reader who is slow.
+    pub fn waits(&self) -> bool {
+        self.0.waits.get()
     }
 
     /// The moment it moved last.
     pub fn last(&self) -> Instant {
-        self.0.get()
+        self.0.last.get()
     }
 }
 
@@ -84,7 +95,8 @@ impl http_body::Body for Timed {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.sleep = None;
-            this.progress.0.set(now());
+            this.progress.0.last.set(now());
+            this.progress.0.waits.set(false);
             if let Some(Err(error)) = &frame {
                 this.fail(fault(error.as_ref()));
             }
@@ -92,6 +104,7 @@ impl http_body::Body for Timed {
         }
         // A reader that was away for long is no reason to blame the writer: the time runs from
         // here on.
+        this.progress.0.waits.set(true);
         let limit = this.limit;
         let sleep = this.sleep.get_or_insert_with(|| sleep_until(now() + limit));
         if Pin::new(sleep).poll(cx).is_pending() {

@@ -165,7 +165,8 @@ fn judge(answer: Response) -> Result<Response, Failure> {
     }
 }
 
-/// Waits `limit` for an answer from the moment on at which the request's body moved last.
+/// Waits `limit` for an answer, from the moment on at which the upstream last took some of the
+/// request's body.
 fn in_time(answer: Deferred<Response>, progress: Progress, limit: Duration) -> Deferred<Response> {
     flow(async move {
         let late = answer.canceller();
@@ -178,10 +179,14 @@ fn in_time(answer: Deferred<Response>, progress: Progress, limit: Duration) -> D
             loop {
                 ready!(Pin::new(&mut sleep).poll(cx));
                 let due = progress.last() + limit;
-                if due <= now() {
+                if due > now() {
+                    sleep.reset(due);
+                } else if progress.waits() {
+                    // The client is slow, which is the body's affair.
+                    sleep.reset(now() + limit);
+                } else {
                     return Poll::Ready(None);
                 }
-                sleep.reset(due);
             }
         })
         .await;

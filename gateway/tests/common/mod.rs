@@ -150,7 +150,7 @@ impl Gate {
 
     pub fn admin(&self, path: &str) -> Answer {
         let mut client = Client::to(self.admin);
-        client.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
         client.answer(false)
     }
 
