@@ -10,7 +10,7 @@ use thence_core::{Kind, Report, Stop, hosting, set_failure_hook, unhandled};
 
 /// The reports of this thread, as they came.
 #[derive(Clone, Default)]
-pub struct Reports(Rc<RefCell<Vec<Report>>>);
+pub struct Reports(Rc<RefCell<Vec<Report>>>, Rc<std::cell::Cell<u64>>);
 
 impl Reports {
     /// Takes what was reported since the last look.
@@ -20,6 +20,11 @@ impl Reports {
 
     pub fn is_empty(&self) -> bool {
         self.0.borrow().is_empty()
+    }
+
+    /// So many went to a hook of the test's own.
+    pub fn missed(&self, count: u64) {
+        self.1.set(self.1.get() + count);
     }
 
     pub fn len(&self) -> usize {
@@ -48,10 +53,8 @@ pub fn checked(body: impl FnOnce(Reports) + Send + 'static) {
     let thread = std::thread::spawn(|| {
         let reports = Reports::default();
         let seen = reports.clone();
-        let made = Rc::new(std::cell::Cell::new(0));
-        let count = made.clone();
         let before = set_failure_hook(move |report| {
-            count.set(count.get() + 1);
+            seen.missed(1);
             seen.0.borrow_mut().push(report.clone());
         });
         body(reports.clone());
@@ -59,7 +62,7 @@ pub fn checked(body: impl FnOnce(Reports) + Send + 'static) {
         let left: Vec<String> = reports.take().iter().map(ToString::to_string).collect();
         assert!(left.is_empty(), "unexpected reports: {left:#?}");
         assert_eq!(hosting::live(), hosting::Live::default(), "something is left");
-        assert_eq!(unhandled(), made.get(), "a report went past the hook");
+        assert_eq!(unhandled(), reports.1.get(), "a report went past the hook");
         thence_core::restore_failure_hook(before);
     });
     if let Err(panic) = thread.join() {
