@@ -110,10 +110,9 @@ fn chunks_go_both_ways_as_they_come() {
 #[test]
 fn an_upload_that_breaks_off_fails_its_reader_and_never_ends_well() {
     checked(|| async {
-        for upload in [
-            "Content-Length: 9\r\n\r\nhal",
-            "Transfer-Encoding: chunked\r\n\r\n3\r\nhal\r\n",
-        ] {
+        for upload in
+            ["Content-Length: 9\r\n\r\nhal", "Transfer-Encoding: chunked\r\n\r\n3\r\nhal\r\n"]
+        {
             let (told, seen) = Deferred::<(Bytes, bool, bool)>::new();
             let told = Rc::new(Cell::new(Some(told)));
             let server = Server::bind("127.0.0.1:0")?.serve(move |mut request: Request| {

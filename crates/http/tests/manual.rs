@@ -1,4 +1,4 @@
-//! What a server does when time passes, on a clock that only the test moves.
+//! What time and a peer that does not read do, on a clock and a network that only the test moves.
 
 mod common;
 
@@ -6,7 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use thence_core::{Deferred, unhandled};
-use thence_http::{Body, Request, Response, Server, ServerHandle};
+use thence_http::{
+    Body, Client, ClientError, ClientErrorKind, Request, Response, Server, ServerHandle,
+};
 use thence_reactor::Reactor;
 use thence_reactor::driver::manual::{Manual, Peer};
 
@@ -39,8 +41,7 @@ impl World {
     }
 
     fn server(&mut self, set: impl FnOnce(Server) -> Server) -> ServerHandle {
-        let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        set(Server::bind(any).unwrap()).serve(|_: Request| Deferred::ok(whole()))
+        set(Server::bind(ANY).unwrap()).serve(|_: Request| Deferred::ok(whole()))
     }
 
     fn connect(&mut self, server: &ServerHandle) -> Peer {
@@ -78,6 +79,7 @@ fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
+const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 const INSTANT: Duration = Duration::from_millis(1);
 
 #[test]
@@ -153,8 +155,7 @@ fn a_drain_without_connections_waits_for_nothing() {
     world
         .reactor
         .run(async {
-            let any = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-            Server::bind(any)?.serve(|_: Request| Deferred::ok(whole()));
+            Server::bind(ANY)?.serve(|_: Request| Deferred::ok(whole()));
             Ok(())
         })
         .unwrap();
@@ -171,4 +172,75 @@ fn who_comes_when_the_server_is_full_waits_for_room() {
     assert_eq!(server.connections(), 1);
     drop(first);
     assert!(world.hear(&second).ends_with("whole"));
+}
+
+#[test]
+fn a_cut_upload_to_an_upstream_that_does_not_read_keeps_nothing() {
+    let mut world = World::new();
+    world.manual.set_capacity(1000);
+    let upstream = world.manual.listen(ANY).unwrap();
+    let uri = format!("http://{}/", upstream.local_addr());
+    let upload = http::Request::post(uri).body(Body::from(vec![0; 100_000])).unwrap();
+    let answer = Client::default().request(upload);
+    world.settle();
+    let peer = upstream.accept().unwrap();
+    answer.cancel();
+    world.settle();
+    assert!(answer.is_ready());
+    answer.settled().done(|outcome| assert!(outcome.is_cancelled()));
+    // Bytes that nobody will ever take would hold this open.
+    let began = world.manual.now();
+    world.reactor.run(async { Ok(()) }).unwrap();
+    assert_eq!(world.manual.now(), began);
+    peer.received();
+    assert!(peer.is_at_end() || peer.is_reset());
+}
+
+#[test]
+fn an_upstream_has_thirty_seconds_for_the_head_of_its_answer() {
+    let mut world = World::new();
+    let upstream = world.manual.listen(ANY).unwrap();
+    let uri = format!("http://{}/", upstream.local_addr());
+    let answer = Client::default().request(http::Request::get(uri).body(Body::empty()).unwrap());
+    world.settle();
+    let peer = upstream.accept().unwrap();
+    assert!(peer.received().ends_with(b"\r\n\r\n"));
+    world.pass(secs(30) - INSTANT);
+    // Half a head is none.
+    peer.send("HTTP/1.1 200 OK\r\nContent-Le");
+    world.settle();
+    assert!(!answer.is_ready());
+    world.pass(INSTANT);
+    assert!(answer.is_ready());
+    answer.settled().done(|outcome| {
+        let failure = outcome.err().unwrap();
+        let error = failure.downcast_ref::<ClientError>().unwrap();
+        assert_eq!((error.kind(), error.was_sent()), (ClientErrorKind::HeadTimeout, true));
+    });
+    assert!(peer.is_at_end() || peer.is_reset());
+}
+
+#[test]
+fn a_connection_that_idled_for_four_seconds_is_not_used_again() {
+    let mut world = World::new();
+    let upstream = world.manual.listen(ANY).unwrap();
+    let client = Client::default();
+    let mut peer = None;
+    for (pause, is_new) in [(secs(0), true), (secs(4), false), (secs(4) + INSTANT, true)] {
+        world.pass(pause);
+        let uri = format!("http://{}/", upstream.local_addr());
+        let answer = client.request(http::Request::get(uri).body(Body::empty()).unwrap());
+        let body = answer.and_then(|response| response.into_body().collect(64));
+        world.settle();
+        let accepted = upstream.accept();
+        assert_eq!(accepted.is_some(), is_new, "after {pause:?}");
+        peer = accepted.or(peer);
+        let upstream: &Peer = peer.as_ref().unwrap();
+        upstream.send("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwhole");
+        world.settle();
+        assert!(body.is_ready());
+        body.inspect(|bytes| assert_eq!(bytes, "whole")).report();
+        world.settle();
+        assert_eq!(client.idle(), 1);
+    }
 }
