@@ -231,3 +231,33 @@ fn an_upstream_that_answers_early_is_not_used_again() {
         Ok(())
     });
 }
+
+#[test]
+fn a_body_that_is_no_body_is_answered_and_closes_its_connection() {
+    checked(|| async {
+        let (told, has_left) = Deferred::<bool>::new();
+        let told = Rc::new(Cell::new(Some(told)));
+        let server = Server::bind("127.0.0.1:0")?.serve(move |request: Request| {
+            let (hung_up, told) = (request.hang_up(), told.take().unwrap());
+            request
+                .into_inner()
+                .into_body()
+                .collect(64)
+                .map(|_| Response::default())
+                .recover(move |_| {
+                    told.fire(hung_up.has_left());
+                    let mut response = Response::new(Body::from("no body"));
+                    *response.status_mut() = http::StatusCode::BAD_REQUEST;
+                    response
+                })
+                .map_err(|never: thence_core::Never| match never {})
+        });
+        let raw = Raw::connect(server.local_addr()).await?;
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+        raw.send(&format!("{head}5x\r\nhello\r\n")).await?;
+        let answer = raw.rest().await?;
+        assert!(answer.starts_with("HTTP/1.1 400 ") && answer.ends_with("no body"), "{answer}");
+        assert!(!has_left.await?, "wrong bytes are not missing ones");
+        Ok(())
+    });
+}
