@@ -11,6 +11,8 @@ use crate::forward::headers::REQUEST_ID;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
+    /// No Host, or more than one (rule 14): whoever reads another of them sees another request.
+    BadHost,
     /// The client's body is no body, or broke off.
     BrokenBody,
     /// The gateway is stopping.
@@ -46,7 +48,7 @@ impl Refusal {
     /// The status the client gets (rule 65).
     pub fn status(self) -> StatusCode {
         match self {
-            Self::BrokenBody | Self::TwoSessions => StatusCode::BAD_REQUEST,
+            Self::BadHost | Self::BrokenBody | Self::TwoSessions => StatusCode::BAD_REQUEST,
             Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::NoSession => StatusCode::UNAUTHORIZED,
@@ -62,6 +64,7 @@ impl Refusal {
     /// A word for programs.
     pub fn word(self) -> &'static str {
         match self {
+            Self::BadHost => "bad_host",
             Self::BrokenBody => "broken_body",
             Self::Draining => "draining",
             Self::Fault => "internal",
@@ -82,6 +85,7 @@ impl Refusal {
     /// A sentence for people.
     pub fn sentence(self) -> &'static str {
         match self {
+            Self::BadHost => "The request has no Host, or more than one.",
             Self::BrokenBody => "The request's body did not come to its end.",
             Self::Draining => "The gateway is shutting down. Try again in a moment.",
             Self::Fault => "The gateway failed.",
@@ -117,6 +121,10 @@ impl Refusal {
         fields.insert(header::VARY, HeaderValue::from_static("Accept, Cookie"));
         if let Ok(id) = HeaderValue::from_str(request_id) {
             fields.insert(REQUEST_ID, id);
+        }
+        if matches!(self, Self::BrokenBody | Self::SlowBody) {
+            // Where the next request would begin, nobody knows (rule 27).
+            fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         match self.status() {
             StatusCode::METHOD_NOT_ALLOWED => {
@@ -193,7 +201,8 @@ const CHALLENGE: &str = "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 14] = [
+    const ALL: [Refusal; 15] = [
+        Refusal::BadHost,
         Refusal::BrokenBody,
         Refusal::Draining,
         Refusal::Fault,

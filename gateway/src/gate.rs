@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use http::{HeaderValue, Method, StatusCode, Uri, header, request, uri::PathAndQuery};
+use http::{HeaderValue, Method, StatusCode, Uri, Version, header, request, uri::PathAndQuery};
 use thence::{
     Deferred, Never, Outcome, Stop,
     http::{Body, Request, Response},
@@ -95,6 +95,11 @@ impl Gate {
         if self.metrics.in_flight.get() > self.limits.in_flight {
             return Err(Refusal::Overloaded);
         }
+        let hosts = head.headers.get_all(header::HOST).iter().count();
+        let needed = head.version == Version::HTTP_11 && head.uri.authority().is_none();
+        if hosts > 1 || (hosts == 0 && needed) {
+            return Err(Refusal::BadHost);
+        }
         if matches!(head.method, Method::CONNECT | Method::TRACE) {
             return Err(Refusal::Method);
         }
@@ -147,6 +152,12 @@ impl Gate {
         {
             client.insert(header::HOST, host);
         }
+        // We speak 1.1 to the upstream (rule 13), which wants a Host; an old client may have none.
+        if !client.contains_key(header::HOST)
+            && let Ok(host) = HeaderValue::from_str(&self.upstream.address().to_string())
+        {
+            client.insert(header::HOST, host);
+        }
         let mut head = http::Request::new(()).into_parts().0;
         head.method = asked.method;
         head.headers = headers::to_upstream(&client, said);
@@ -160,7 +171,7 @@ impl Gate {
         let status = head.status;
         visit.answering(status);
         head.headers = headers::to_client(&head.headers, visit.request_id());
-        head.version = http::Version::HTTP_11;
+        head.version = Version::HTTP_11;
         let (idle, ending) = (self.limits.body_idle, visit.clone());
         let body = if http_body::Body::is_end_stream(&body) {
             body
@@ -193,6 +204,9 @@ impl Gate {
     /// panicked.
     fn stopped(&self, stop: &Stop, visit: &Rc<Visit>) -> Response {
         if matches!(stop, Stop::Cancelled) {
+            if !visit.has_left() {
+                self.metrics.cut.set(self.metrics.cut.get() + 1);
+            }
             return refuse(Refusal::Draining, visit);
         }
         tracing::error!(request_id = visit.request_id(), "{stop}");

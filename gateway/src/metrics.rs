@@ -80,6 +80,8 @@ pub struct Metrics {
     retries: Cell<u64>,
     /// Requests being served now; the bound is the gateway's affair.
     pub in_flight: Cell<usize>,
+    /// Requests that the end of the drain cut.
+    pub cut: Cell<u64>,
     /// Jobs that wait for a thread of the pool.
     pub worker_queue: Cell<usize>,
     /// Rows whose idle clock was moved.
@@ -161,6 +163,12 @@ impl Metrics {
             "gauge",
             "Requests being served.",
             self.in_flight.get(),
+        );
+        page.single(
+            "thence_gate_requests_cut_total",
+            "counter",
+            "Requests the end of a drain cut.",
+            self.cut.get(),
         );
         page.single(
             "thence_gate_worker_queue_depth",
@@ -322,6 +330,6 @@ mod tests {
                 value.parse::<f64>().expect(line);
             }
         }
-        assert_eq!(seen.len(), 10);
+        assert_eq!(seen.len(), 11);
     }
 }

@@ -55,7 +55,7 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
     let metrics = Rc::new(Metrics::default());
     let main = main(asked, store, target, limits, metrics.clone(), started.clone());
     match reactor.run(main) {
-        Ok(()) if metrics.in_flight.get() > 0 => Ok(Exit::Unclean),
+        Ok(()) if metrics.cut.get() > 0 || metrics.in_flight.get() > 0 => Ok(Exit::Unclean),
         Ok(()) => Ok(Exit::Done),
         // Only a second signal ends a gateway that had started in another way than well.
         Err(failure) if started.get() => {

@@ -50,6 +50,11 @@ impl Upstream {
         Self { address, limits, prompt, patient: Client::new(options) }
     }
 
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Sends a request and gives the answer once its head is there. What the client hears of a
     /// failure is said by its kind (rule 65).
     pub fn send(

@@ -192,6 +192,53 @@ fn methods_that_no_gateway_passes_on_are_refused() {
 }
 
 #[test]
+fn the_authority_of_an_absolute_target_is_the_host() {
+    let upstream = Upstream::answering(OK);
+    let gate = Gate::before(upstream.address, &[]);
+    let cookie = gate.cookie("42");
+    let request = format!("GET http://real.test/x?y HTTP/1.1\r\nHost: claimed\r\n{cookie}\r\n");
+    assert_eq!(gate.ask(&request).status, 200);
+    let got = &upstream.got.all()[0];
+    assert_eq!(got.line(), "GET /x?y HTTP/1.1");
+    for name in ["host", "x-forwarded-host"] {
+        assert_eq!(got.field(name), Some("real.test"), "rule 15");
+    }
+}
+
+#[test]
+fn an_old_client_is_answered_and_its_upstream_asked_in_our_version() {
+    let upstream = Upstream::answering(OK);
+    let gate = Gate::before(upstream.address, &[]);
+    let answer = gate.ask(&format!("GET / HTTP/1.0\r\n{}\r\n", gate.cookie("42")));
+    assert_eq!((answer.status, &answer.text()[..]), (200, "hello"));
+    let got = &upstream.got.all()[0];
+    assert_eq!(got.line(), "GET / HTTP/1.1", "rule 13");
+    assert_eq!(got.field("host"), Some(&upstream.address.to_string()[..]));
+}
+
+#[test]
+fn a_request_has_one_host() {
+    let upstream = Upstream::answering(OK);
+    let gate = Gate::before(upstream.address, &[]);
+    let cookie = gate.cookie("42");
+    for hosts in ["", "Host: a\r\nHost: b\r\n", "Host: a\r\nHost: a\r\n"] {
+        let answer = gate.ask(&format!("GET / HTTP/1.1\r\n{hosts}{cookie}\r\n"));
+        assert_eq!(answer.status, 400, "{hosts}");
+    }
+    assert!(upstream.got.all().is_empty());
+}
+
+#[test]
+fn options_of_everything_asks_the_gateway() {
+    let upstream = Upstream::answering(OK);
+    let gate = Gate::before(upstream.address, &[]);
+    let answer = gate.ask("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(answer.status, 204);
+    assert!(answer.field("allow").unwrap().contains("GET"));
+    assert!(upstream.got.all().is_empty());
+}
+
+#[test]
 fn a_loop_is_broken() {
     let upstream = Upstream::answering(OK);
     let gate = Gate::before(upstream.address, &[]);

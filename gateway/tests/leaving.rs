@@ -162,7 +162,8 @@ fn a_body_that_is_no_body_ends_its_connection() {
     let mut client = gate.client();
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{}", gate.cookie("42"));
     client.send(head + "Transfer-Encoding: chunked\r\n\r\n5x\r\nhello\r\n");
-    // hyper closes without writing the 400 that it is given.
+    let answer = client.answer(false);
+    assert_eq!((answer.status, answer.field("connection")), (400, Some("close")));
     assert!(client.is_closed());
     let line = &gate.access(1)[0];
     assert_eq!((&line["status"], &line["refused"]), (&400.into(), &"broken_body".into()));
