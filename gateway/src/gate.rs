@@ -205,7 +205,7 @@ impl Gate {
     fn stopped(&self, stop: &Stop, visit: &Rc<Visit>) -> Response {
         if matches!(stop, Stop::Cancelled) {
             if !visit.has_left() {
-                self.metrics.cut.set(self.metrics.cut.get() + 1);
+                visit.cut_off();
             }
             return refuse(Refusal::Draining, visit);
         }

@@ -44,6 +44,8 @@ pub struct Visit {
     safe: bool,
     stage: Cell<Stage>,
     left: Cell<bool>,
+    /// Whether the end of the drain cut it.
+    cut: Cell<bool>,
     /// What was wrong with the client's body, which is no failure of the upstream.
     body: Cell<Option<Refusal>>,
     work: RefCell<Option<Canceller>>,
@@ -71,6 +73,7 @@ impl Visit {
             safe: method.is_safe(),
             stage: Cell::new(Stage::Waiting),
             left: Cell::new(false),
+            cut: Cell::new(false),
             body: Cell::new(None),
             work: RefCell::new(None),
             accept: accept.map(|line| (header::ACCEPT, line)).collect(),
@@ -136,6 +139,12 @@ impl Visit {
         self.body.get()
     }
 
+    /// The drain's time is up.
+    pub fn cut_off(&self) {
+        self.cut.set(true);
+        self.metrics.cut.set(self.metrics.cut.get() + 1);
+    }
+
     /// Whether the client is gone.
     pub fn has_left(&self) -> bool {
         self.left.get()
@@ -164,8 +173,8 @@ impl Visit {
     /// It came to its end with an answer of ours or without any. Writes the line, once.
     pub fn ended(&self, status: StatusCode) {
         let outcome = match self.stage.get() {
-            Stage::Waiting if self.left.get() => Outcome::NotSent,
-            Stage::Sent if self.left.get() => Outcome::Cancelled,
+            Stage::Waiting if self.left.get() || self.cut.get() => Outcome::NotSent,
+            Stage::Sent if self.left.get() || self.cut.get() => Outcome::Cancelled,
             _ => Outcome::Finished,
         };
         self.write(status.as_u16(), outcome);
@@ -302,6 +311,16 @@ mod tests {
         finished.answering(StatusCode::OK);
         finished.relayed(StatusCode::OK, Ending::Drained);
         assert!(counted(&metrics, 499, "finished"));
+    }
+
+    #[test]
+    fn what_the_drain_cuts_is_no_finished_503() {
+        let (visit, metrics) = visit(&Method::GET);
+        visit.sent();
+        visit.cut_off();
+        visit.ended(StatusCode::SERVICE_UNAVAILABLE);
+        assert!(counted(&metrics, 503, "cancelled"));
+        assert_eq!(metrics.cut.get(), 1);
     }
 
     #[test]
