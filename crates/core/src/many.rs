@@ -177,22 +177,41 @@ pub fn join<A: 'static, B: 'static, E: Fault>(
     b: Deferred<B, E>,
 ) -> Deferred<(A, B), E> {
     let site = Location::caller();
-    let cells: Rc<RefCell<(Option<A>, Option<B>)>> = Rc::default();
+    let cells: Cells<A, B> = Rc::default();
     let (for_a, for_b) = (cells.clone(), cells.clone());
-    let a = a.step(keep(move |value| for_a.borrow_mut().0 = Some(value)), site);
-    let b = b.step(keep(move |value| for_b.borrow_mut().1 = Some(value)), site);
-    all([a, b]).step(
-        Arrive::new(move |slot: Slot<Vec<()>, E>, _| match slot.outcome {
-            Outcome::Ok(_) => {
-                let (a, b) = cells.take();
-                // `all` has a value only when both have.
-                Slot::new(a.zip(b).map_or(Outcome::Stop(Stop::Lost), Outcome::Ok))
+    let a = a.step(keep(move |kept| for_a.borrow_mut().0 = Some(kept)), site);
+    let b = b.step(keep(move |kept| for_b.borrow_mut().1 = Some(kept)), site);
+    let both = all([a, b]);
+
+    let (trigger, pair) = Deferred::with_error();
+    let canceller = both.canceller();
+    trigger.on_cancel(move || canceller.cancel());
+    let arrive = Arrive::new(move |slot: Slot<Vec<()>, E>, _| {
+        match (slot.outcome, cells.take()) {
+            (Outcome::Ok(_), (Some(a), Some(b))) => {
+                if a.way.is_some() || b.way.is_some() {
+                    let (a_way, b_way) = (a.way, b.way);
+                    trigger.on_unclaimed(move |(a, b)| {
+                        Kept { value: a, way: a_way }.give_back();
+                        Kept { value: b, way: b_way }.give_back();
+                    });
+                }
+                trigger.fire((a.value, b.value));
             }
-            outcome => error_lane(outcome, slot.trail),
-        }),
-        site,
-    )
+            (Outcome::Ok(_), _) => drop(trigger),
+            (outcome, (a, b)) => {
+                a.into_iter().for_each(Kept::give_back);
+                b.into_iter().for_each(Kept::give_back);
+                trigger.settle_slot(error_lane(outcome, slot.trail));
+            }
+        }
+        Slot::<(), Never>::new(Outcome::Ok(()))
+    });
+    drop(both.step(arrive, site));
+    pair
 }
+
+type Cells<A, B> = Rc<RefCell<(Option<Kept<A>>, Option<Kept<B>>)>>;
 
 /// All three values, as [`join`].
 #[track_caller]
@@ -202,10 +221,11 @@ pub fn join3<A: 'static, B: 'static, C: 'static, E: Fault>(
     c: Deferred<C, E>,
 ) -> Deferred<(A, B, C), E> {
     let site = Location::caller();
-    join(join(a, b), c).step(
-        Arrive::new(move |slot: Slot<((A, B), C), E>, _| Slot {
-            outcome: slot.outcome.map(|((a, b), c)| (a, b, c)),
-            trail: slot.trail,
+    let nested = join(join(a, b), c);
+    nested.step(
+        Arrive::new(move |slot: Slot<((A, B), C), E>, from: Passing| {
+            from.keep_way_back_as(|(a, b, c): (A, B, C)| ((a, b), c));
+            Slot { outcome: slot.outcome.map(|((a, b), c)| (a, b, c)), trail: slot.trail }
         }),
         site,
     )
@@ -310,7 +330,7 @@ where
     });
     let left = inputs.len();
     let gathering = Rc::new(RefCell::new(Gathering { arrive, left, trigger: Some(trigger) }));
-    crate::node::cx().enter(|| {
+    crate::node::cx().while_handing(|| {
         for (index, input) in inputs.into_iter().enumerate() {
             let (gathering, members) = (gathering.clone(), members.clone());
             let arrive = Arrive::new(move |slot, from| {
@@ -390,7 +410,10 @@ fn lose<T: 'static, E: Fault>(slot: Slot<T, E>, from: Passing, site: Site) {
 
 /// Puts a value aside and passes the rest on.
 fn keep<T: 'static, E: Fault>(
-    f: impl FnOnce(T) + 'static,
+    f: impl FnOnce(Kept<T>) + 'static,
 ) -> Arrive<impl FnOnce(Slot<T, E>, Passing) -> Slot<(), E> + 'static> {
-    Arrive::new(move |slot: Slot<T, E>, _| Slot { outcome: slot.outcome.map(f), trail: slot.trail })
+    Arrive::new(move |slot: Slot<T, E>, from: Passing| Slot {
+        outcome: slot.outcome.map(|value| f(Kept::new(value, from))),
+        trail: slot.trail,
+    })
 }

@@ -2,8 +2,8 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::Location;
-use std::sync::{Arc, Mutex};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::{Failure, Fault};
 
@@ -160,6 +160,17 @@ struct Caught {
     site: Option<&'static Location<'static>>,
 }
 
+impl Drop for Caught {
+    fn drop(&mut self) {
+        let payload = self.payload.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // A payload may panic when it is dropped, and so may that one; a third is nobody's wish.
+        let again = catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        if let Err(again) = again {
+            std::mem::forget(again);
+        }
+    }
+}
+
 impl Panic {
     pub(crate) fn new(
         payload: Box<dyn Any + Send>,
@@ -187,7 +198,7 @@ impl Panic {
 
     /// The panic's payload, for `std::panic::resume_unwind`; the first caller gets it.
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
-        self.0.payload.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+        self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 
-use crate::{Deferred, Failure, Outcome, Trigger};
+use crate::{Deferred, Failure, Outcome, Stop, Trigger};
 
 /// A bounded pool of things that are costly to make: connections.
 ///
@@ -83,14 +83,34 @@ impl<C: 'static> Pool<C> {
     }
 
     /// Closes what is idle and not `fit`.
-    pub fn retain(&self, fit: impl FnMut(&mut C) -> bool) {
-        let mut idle = std::mem::take(&mut *self.0.idle.borrow_mut());
-        let before = idle.len();
-        idle.retain_mut(fit);
-        self.0.open.set(self.0.open.get() - (before - idle.len()));
-        let came_back = std::mem::replace(&mut *self.0.idle.borrow_mut(), idle);
-        self.0.idle.borrow_mut().extend(came_back);
+    pub fn retain(&self, mut fit: impl FnMut(&mut C) -> bool) {
+        let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
+        let mut sorting = Sorting { left: idle.into(), kept: Vec::new(), pool: &self.0 };
+        while let Some(mut thing) = sorting.left.pop_front() {
+            // Counted before `fit` may panic: what it looks at is closed then.
+            self.0.open.set(self.0.open.get() - 1);
+            if fit(&mut thing) {
+                self.0.open.set(self.0.open.get() + 1);
+                sorting.kept.push(thing);
+            }
+        }
+        drop(sorting);
         serve(&self.0);
+    }
+}
+
+/// Puts back what is kept, however the sorting ends.
+struct Sorting<'a, C: 'static> {
+    left: VecDeque<C>,
+    kept: Vec<C>,
+    pool: &'a Shared<C>,
+}
+
+impl<C: 'static> Drop for Sorting<'_, C> {
+    fn drop(&mut self) {
+        let mut idle = self.pool.idle.borrow_mut();
+        let came_back = std::mem::take(&mut *idle);
+        idle.extend(self.kept.drain(..).chain(self.left.drain(..)).chain(came_back));
     }
 }
 
@@ -140,7 +160,10 @@ fn next_is_there<C: 'static>(pool: &Shared<C>) -> bool {
             Some(_) => {
                 let gone = waiting.pop_front();
                 drop(waiting);
-                drop(gone);
+                // Leaving is no failure, and its trigger is not lost.
+                if let Some(gone) = gone {
+                    gone.settle(Outcome::Stop(Stop::Cancelled));
+                }
             }
         }
     }

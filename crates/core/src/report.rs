@@ -173,10 +173,18 @@ pub fn raise(report: &Report) {
     let hook = HOOK.try_with(|cell| cell.try_borrow().ok().and_then(|hook| hook.clone()));
     match hook {
         Ok(Some(hook)) if !IN_HOOK.replace(true) => {
-            let ran = catch_unwind(AssertUnwindSafe(|| hook(report)));
-            let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
+            let mut went_well = false;
+            // What fails in the hook ends while it is still called, and goes to the default one.
+            crate::node::cx().with_own_graves(|| {
+                let ran = catch_unwind(AssertUnwindSafe(|| hook(report)));
+                let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
+                went_well = ran.is_ok() && dropped.is_ok();
+                for payload in [ran, dropped].into_iter().filter_map(Result::err) {
+                    drop(crate::outcome::Panic::new(payload, None));
+                }
+            });
             IN_HOOK.set(false);
-            if ran.is_err() || dropped.is_err() {
+            if !went_well {
                 log(report);
                 tracing::error!("the failure hook itself panicked; the report above was its work");
             }

@@ -98,7 +98,6 @@ fn fact_10_anything_that_can_be_shown_is_a_failure() {
 }
 
 #[test]
-#[ignore = "core bug 10"]
 fn fact_11_every_end_lets_go_of_the_canceller() {
     checked(|reports| {
         for end in 0..3 {

@@ -317,7 +317,6 @@ fn a_callback_never_runs_inside_another() {
 }
 
 #[test]
-#[ignore = "core bug 11"]
 fn a_hold_that_leaves_its_callback_holds_on() {
     checked(|_| {
         let held = Cell::new();

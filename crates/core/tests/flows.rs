@@ -271,9 +271,8 @@ fn a_wait_outlives_the_flow_that_polled_it() {
 }
 
 #[test]
-#[ignore = "core bug 9"]
 fn a_flow_whose_last_wait_is_dropped_elsewhere_is_lost() {
-    checked(|_| {
+    checked(|reports| {
         for fire_first in [false, true] {
             let slot = Cell::<Wait<u8, Failure>>::new();
             let (trigger, d) = Deferred::<u8>::new();
@@ -295,6 +294,8 @@ fn a_flow_whose_last_wait_is_dropped_elsewhere_is_lost() {
             }
             assert_eq!(seen.take().unwrap(), "lost");
         }
+        // The source whose trigger went when nobody waited any more.
+        reports.expect_kinds(&[thence_core::Kind::Lost]);
     });
 }
 
@@ -477,9 +478,8 @@ fn flows_make_and_end_flows_in_destructors() {
 }
 
 #[test]
-#[ignore = "core bug 15"]
 fn two_flows_that_await_each_other_are_listed_and_stopped() {
-    checked(|_| {
+    checked(|reports| {
         let (of_a, of_b) = (Cell::<Deferred<u8>>::new(), Cell::<Deferred<u8>>::new());
         let (go, d) = Deferred::<()>::new();
         let other = of_b.clone();
@@ -501,6 +501,7 @@ fn two_flows_that_await_each_other_are_listed_and_stopped() {
         hosting::cancel_unfinished();
         // Each asks the other and nobody else: they are lost to requests, and to everything.
         assert_eq!(hosting::live().flows, 0);
+        reports.expect_kinds(&[thence_core::Kind::Lost]);
     });
 }
 

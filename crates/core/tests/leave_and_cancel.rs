@@ -76,7 +76,6 @@ fn a_value_that_was_taken_does_not_go_back() {
 }
 
 #[test]
-#[ignore = "core bug 3"]
 fn a_value_that_comes_after_a_request_goes_back() {
     checked(|_| {
         for (name, pass) in
@@ -196,7 +195,6 @@ fn winners_that_nobody_takes_go_back_too() {
 }
 
 #[test]
-#[ignore = "core bug 7"]
 fn a_join_that_fails_or_is_left_gives_back_what_it_has() {
     checked(|_| {
         for fails in [false, true] {
@@ -382,7 +380,6 @@ fn a_canceller_finds_what_took_its_place() {
 }
 
 #[test]
-#[ignore = "core bug 4"]
 fn a_canceller_does_nothing_once_its_deferred_has_ended() {
     checked(|_| {
         let (trigger, d) = Deferred::<u8>::new();
@@ -401,7 +398,6 @@ fn a_canceller_does_nothing_once_its_deferred_has_ended() {
 }
 
 #[test]
-#[ignore = "core bug 5"]
 fn a_canceller_keeps_no_value_and_delays_no_report() {
     checked(|reports| {
         let value = Rc::new(());
@@ -449,7 +445,6 @@ fn hooks_that_are_replaced_are_dropped_whole() {
 }
 
 #[test]
-#[ignore = "core bug 1"]
 fn a_hook_may_be_replaced_from_the_destructor_of_the_one_it_replaces() {
     checked(|_| {
         type Set = fn(&Trigger<u8>, Box<dyn FnOnce()>);

@@ -64,7 +64,6 @@ fn a_stop_of_one_ends_all() {
 
 /// Every mix of inputs that are pending, ready values and ready errors.
 #[test]
-#[ignore = "core bug 2"]
 fn ready_inputs_count_as_those_that_end_later() {
     checked(|reports| {
         for mix in 0..27_usize {

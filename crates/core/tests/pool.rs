@@ -84,7 +84,6 @@ fn a_closed_one_makes_room_for_the_next_waiter() {
 }
 
 #[test]
-#[ignore = "core bug 16"]
 fn who_left_or_was_cancelled_is_passed_over_at_every_point() {
     checked(|_| {
         for cancel in [false, true] {
@@ -134,7 +133,6 @@ fn who_left_or_was_cancelled_is_passed_over_at_every_point() {
 }
 
 #[test]
-#[ignore = "core bug 16"]
 fn what_nobody_waits_for_any_more_is_idle() {
     checked(|_| {
         let connecting = Cell::<Trigger<u32>>::new();
@@ -172,7 +170,6 @@ fn a_connect_that_fails_or_panics_reaches_the_waiter_and_makes_room() {
 }
 
 #[test]
-#[ignore = "core bug 16"]
 fn a_connect_that_fails_with_nobody_waiting_is_reported() {
     checked(|reports| {
         let connecting = Cell::<Trigger<u32>>::new();
@@ -252,7 +249,6 @@ fn retain_closes_what_is_not_fit_and_serves_who_waits() {
 }
 
 #[test]
-#[ignore = "core bug 13"]
 fn a_panic_in_retain_loses_no_room() {
     checked(|_| {
         let (pool, _) = numbered(1);
@@ -264,7 +260,6 @@ fn a_panic_in_retain_loses_no_room() {
 }
 
 #[test]
-#[ignore = "core bug 16"]
 fn a_hundred_thousand_waiters_are_served_one_after_the_other() {
     checked(|_| {
         let (pool, made) = numbered(1);

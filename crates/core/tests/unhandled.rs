@@ -207,7 +207,6 @@ fn after_any_panic_the_rest_of_a_drop_goes_on() {
 }
 
 #[test]
-#[ignore = "core bug 8"]
 fn a_panics_payload_may_panic_in_its_own_destructor() {
     struct Bomb;
     impl Drop for Bomb {

@@ -171,7 +171,8 @@ struct Note {
 
 fn fresh(shape: &Shape, class: u8, before: usize) -> NonNull<u8> {
     if class != 0 {
-        REAPER.with(|_| ());
+        // A thread that is ending has no reaper any more, and its lists take nothing in.
+        let _ = REAPER.try_with(|_| ());
         let layout = layout_of(class);
         // SAFETY: the size is not zero.
         let memory = unsafe { alloc(layout) };
@@ -217,6 +218,7 @@ fn drop_extra(n: Node) {
     }
     // SAFETY: without VIA it is a box this node owned.
     let extra: Box<Extra> = unsafe { Box::from_raw(extra) };
+    extra.places.iter().for_each(|place| place.set(None));
     super::turn::run_guarded(|| drop(extra));
 }
 

@@ -2,34 +2,44 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::rc::Rc;
 
-use super::{Cx, Node, State, cx, flag};
+use super::{Cx, Kind, Node, State, cx, flag};
+use crate::outcome::Stop;
 
-/// Keeps a node's memory, never its value, to ask it later.
-pub(crate) struct CancelRef(Node);
+/// Finds a node for as long as it has not ended: what stands in its place now, if it was replaced.
+/// Keeps neither the node nor its value.
+#[derive(Clone)]
+pub(crate) struct CancelRef(Rc<Cell<Option<Node>>>);
 
 impl CancelRef {
     pub(crate) fn new(n: Node) -> Self {
-        n.keep();
-        Self(n)
+        let places = &mut n.extra_mut().places;
+        if let Some(place) = places.first() {
+            return Self(place.clone());
+        }
+        let place = Rc::new(Cell::new(Some(n)));
+        places.push(place.clone());
+        Self(place)
     }
 
     pub(crate) fn request(&self) {
+        let Some(n) = self.0.get() else { return };
         let cx = cx();
-        cx.enter(|| cx.request(self.0));
+        cx.enter(|| cx.request(n));
     }
 }
 
-impl Clone for CancelRef {
-    fn clone(&self) -> Self {
-        Self::new(self.0)
-    }
-}
-
-impl Drop for CancelRef {
-    fn drop(&mut self) {
-        let cx = cx();
-        cx.enter(|| cx.release(self.0));
+impl Node {
+    /// `heir` stands in this node's place from now on.
+    pub(super) fn bequeath(self, heir: Node) {
+        let Some(extra) = self.extra() else { return };
+        let places = std::mem::take(&mut extra.places);
+        if places.is_empty() {
+            return;
+        }
+        places.iter().for_each(|place| place.set(Some(heir)));
+        heir.extra_mut().places.extend(places);
     }
 }
 
@@ -70,13 +80,6 @@ impl Cx {
                     n.set(flag::CANCEL);
                     return;
                 }
-                State::Moved => {
-                    at = match n.next.get() {
-                        Some(x) if x.state.get() == State::Pending => x.up.get(),
-                        Some(x) if x.state.get() == State::Moved => Some(x),
-                        _ => return,
-                    };
-                }
                 State::Done | State::Taken => return,
             }
         }
@@ -89,8 +92,46 @@ impl Cx {
                 self.request(n);
                 self.release(n);
             }
+            // Flows that await each other, and nobody else, ask each other for ever.
+            for n in self.hold_roots() {
+                if n.state.get() == State::Pending && n.vt.get().kind == Kind::Flow && awaits(n, n)
+                {
+                    n.state.set(State::Running);
+                    // SAFETY: RUNNING, its future not closed.
+                    unsafe { (n.vt.get().stop)(self, n, Stop::Lost) };
+                    self.complete(n);
+                }
+                self.release(n);
+            }
         });
     }
+}
+
+/// Whether the flow `f` waits, through steps and other flows, for `wanted`.
+fn awaits(f: Node, wanted: Node) -> bool {
+    let mut seen = Vec::new();
+    let mut flows = vec![f];
+    while let Some(f) = flows.pop() {
+        for awaited in super::flow::pending_awaits(f) {
+            let mut at = Some(awaited);
+            while let Some(n) = at
+                && n.state.get() == State::Pending
+            {
+                if n == wanted {
+                    return true;
+                }
+                if n.vt.get().kind == Kind::Flow {
+                    if !seen.contains(&n) {
+                        seen.push(n);
+                        flows.push(n);
+                    }
+                    break;
+                }
+                at = n.up.get();
+            }
+        }
+    }
+    false
 }
 
 /// A request that waits; holds a reference. (Without a destructor: the thread may be gone.)

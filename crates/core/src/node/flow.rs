@@ -163,6 +163,8 @@ pub(super) fn delist(cx: &Cx, f: Node, entry: u32, pending: bool) {
             common.awaiting.set(common.awaiting.get() - 1);
         }
         common.waits.remove(entry);
+        // A wait that was moved out and dropped elsewhere may have been the last.
+        orphaned(cx, f);
     }
     cx.release(f);
 }
@@ -186,6 +188,11 @@ pub(super) fn rewake(cx: &Cx, f: Node) {
         State::Running => f.set(flag::REWAKE),
         _ => {}
     }
+}
+
+/// The nodes a flow awaits.
+pub(super) fn pending_awaits(f: Node) -> Vec<Node> {
+    open(&f).map_or_else(Vec::new, |common| common.waits.pending())
 }
 
 /// The last waker is gone. Polls once more, if nothing else could: the poll ends it `Lost`.

@@ -14,8 +14,8 @@
 //! * **I2** `up` of a `PENDING` step points at a live node whose `next` is it. Both are rewritten
 //!   in the same breath (attach, take over, forward).
 //! * **I3** What the bytes behind the header hold: the work while `PENDING` or `QUEUED` (a
-//!   forwarder has none), nothing while `RUNNING` (a flow: its future, until `CLOSED`) or `TAKEN`
-//!   or `MOVED`, an outcome exactly while `DONE`. The state changes before user code can run.
+//!   forwarder has none), nothing while `RUNNING` (a flow: its future, until `CLOSED`) or `TAKEN`,
+//!   an outcome exactly while `DONE`. The state changes before user code can run.
 //! * **I4** The outcome is the last thing a run writes. A panic that unwinds out of one finds
 //!   either the payload empty (`RUNNING`: a stop is written) or the outcome whole (`DONE`).
 //! * **I5** `next` has one consumer whose type fits: a step (attach), a forwarder (adopt), or a
@@ -42,6 +42,7 @@ use std::cell::Cell;
 use std::ops::Deref;
 use std::panic::Location;
 use std::ptr::NonNull;
+use std::rc::Rc;
 
 pub(crate) use self::cancel::CancelRef;
 pub(crate) use self::context::{Cx, cx};
@@ -86,10 +87,15 @@ struct Extra {
     label: Option<&'static str>,
     via: Option<Step>,
     on_cancel: Vec<Box<dyn FnOnce()>>,
+    /// Where cancellers look for this node.
+    places: Vec<Rc<Cell<Option<Node>>>>,
     on_left: Option<Box<dyn FnOnce()>>,
     /// A `Box<dyn FnOnce(T)>` of the node's own `T`.
     on_unclaimed: Option<Box<dyn std::any::Any>>,
 }
+
+/// A source's cancellers, and what it wants to know of its waiter.
+type Hooks = (Vec<Box<dyn FnOnce()>>, Option<Box<dyn FnOnce()>>);
 
 /// What a node of a kind does. One static per type.
 struct Vt {
@@ -122,18 +128,17 @@ pub(crate) enum Kind {
 
 /// Where a node is in its life.
 ///
-/// * `Pending` -> `Running` when its upstream is done and its turn has come, or when it was
-///   `Queued`; -> `Done` when a trigger fires or a request stops it at once; -> `Moved` when a
-///   forwarder is replaced.
+/// * `Pending` -> `Running` when its upstream is done and its turn has come; -> `Done` when a trigger
+///   fires or a request stops it at once; -> `Queued`, a flow that is woken; -> `Taken` when it is
+///   taken away from its upstream, or replaced while it forwards.
 /// * `Queued` -> `Running` by the queue.
 /// * `Running` -> `Done` with its outcome; -> `Pending` as a forwarder, or a flow whose poll was
-///   pending; -> `Queued`, a flow woken during its poll; -> `Moved` when the Deferred it returned
+///   pending; -> `Queued`, a flow woken during its poll; -> `Taken` when the Deferred it returned
 ///   takes its place.
 /// * `Done` -> `Taken` when its waiter takes the outcome, or when it is discarded.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum State {
     Done,
-    Moved,
     Pending,
     Queued,
     Running,
@@ -271,7 +276,8 @@ impl Node {
     #[cold]
     #[inline(never)]
     unsafe fn put_other<T, E: Fault>(self, mut slot: Slot<T, E>) {
-        self.record(&mut slot);
+        // An error that panics while it is told of a step must not get lost over it.
+        run_guarded(|| self.record(&mut slot));
         self.lane.set(slot.outcome.lane());
         // SAFETY: the caller's promise; the allocation was sized for both work and outcome.
         unsafe { self.slot::<T, E>().write(slot) };
@@ -339,6 +345,17 @@ impl Node {
         }
     }
 
+    /// The hooks of a source that is about to end: it needs no canceller any more, and lets go of
+    /// what that owns.
+    #[inline]
+    fn take_hooks(self) -> Option<Hooks> {
+        let extra = self.extra()?;
+        if extra.on_cancel.is_empty() && extra.on_left.is_none() {
+            return None;
+        }
+        Some((std::mem::take(&mut extra.on_cancel), extra.on_left.take()))
+    }
+
     #[inline]
     fn has_way_back(self) -> bool {
         self.extra().is_some_and(|extra| extra.on_unclaimed.is_some())
@@ -349,7 +366,11 @@ impl Node {
     }
 
     fn set_unclaimed<T: 'static>(self, hook: Box<dyn FnOnce(T)>) {
-        self.extra_mut().on_unclaimed = Some(Box::new(hook));
+        let old = self.extra_mut().on_unclaimed.replace(Box::new(hook));
+        // What it owned may call back into this node; the field is whole again by now.
+        if old.is_some() {
+            run_guarded(|| drop(old));
+        }
     }
 
     fn take_unclaimed<T: 'static>(self) -> Option<Box<dyn FnOnce(T)>> {

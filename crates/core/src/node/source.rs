@@ -53,10 +53,14 @@ impl<T: 'static, E: Fault> Source<T, E> {
         std::mem::forget(self);
         let cx = cx();
         if n.state.get() == super::State::Pending {
+            let hooks = n.take_hooks();
             cx.end_of(n);
             // SAFETY: a PENDING source of these types; its payload is empty.
             unsafe { n.put(slot) };
             cx.complete(n);
+            if hooks.is_some() {
+                super::run_guarded(|| drop(hooks));
+            }
             cx.settle();
         } else {
             Self::ignore(cx, n, slot.outcome);
@@ -90,7 +94,10 @@ impl<T: 'static, E: Fault> Source<T, E> {
     }
 
     pub(crate) fn on_left(&self, hook: Box<dyn FnOnce()>) {
-        self.n.extra_mut().on_left = Some(hook);
+        let old = self.n.extra_mut().on_left.replace(hook);
+        if old.is_some() {
+            super::run_guarded(|| drop(old));
+        }
     }
 
     pub(crate) fn on_unclaimed(&self, hook: Box<dyn FnOnce(T)>) {
@@ -142,10 +149,14 @@ impl<T: 'static, E: Fault> Drop for Source<T, E> {
             return;
         }
         let stop = if self.is_cancelled() { Stop::Cancelled } else { Stop::Lost };
+        let hooks = n.take_hooks();
         cx.end_of(n);
         // SAFETY: a PENDING source of these types; its payload is empty.
         unsafe { n.put::<T, E>(Slot::new(Outcome::Stop(stop))) };
         cx.complete(n);
+        if hooks.is_some() {
+            super::run_guarded(|| drop(hooks));
+        }
         cx.settle();
     }
 }

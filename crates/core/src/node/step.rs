@@ -9,7 +9,7 @@ use super::{
 };
 use crate::deferred::{Deferred, Inner};
 use crate::fault::Fault;
-use crate::outcome::{Outcome, Stop};
+use crate::outcome::{Outcome, Stop, lane};
 
 /// What a step does with what comes down to it.
 pub(crate) trait Work<T: 'static, E: Fault>: 'static {
@@ -51,9 +51,20 @@ impl Passing {
     /// A ready value, with no node behind it.
     pub(crate) const READY: Self = Self { from: None, to: None };
 
-    /// The way back of a value from a stream of things.
+    /// The way back of a value from a stream of things. What is no value leaves it to the source,
+    /// whose value may still come.
     pub(crate) fn way_back<T: 'static>(self) -> Option<Box<dyn FnOnce(T)>> {
-        self.from?.take_unclaimed()
+        self.from.filter(|from| from.lane.get() == lane::OK)?.take_unclaimed()
+    }
+
+    /// As [`Passing::keep_way_back`], for a value that was only put in another order.
+    pub(crate) fn keep_way_back_as<T: 'static, U: 'static>(
+        self,
+        as_it_was: impl FnOnce(U) -> T + 'static,
+    ) {
+        if let (Some(to), Some(hook)) = (self.to, self.way_back::<T>()) {
+            to.set_unclaimed::<U>(Box::new(move |value| hook(as_it_was(value))));
+        }
     }
 
     /// Nobody takes what has arrived: a value goes back or is dropped, the rest is reported.
@@ -267,7 +278,7 @@ unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Node, inner: Deferred<T, E>) -
         return Some(w);
     }
     let waiter = w.next.get();
-    if i == w || waiter == Some(i) {
+    if waits_for(i, w) {
         // Returned into itself: it would wait for itself for ever (DESIGN.md §3.6).
         cx.end_of(w);
         // SAFETY: the caller's promise.
@@ -280,9 +291,10 @@ unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Node, inner: Deferred<T, E>) -
         && !w.has(flag::AWAITED)
     {
         x.note_via(w);
+        w.bequeath(i);
         link(i, x);
         cx.end_of(w);
-        replace(w, x, 1);
+        w.state.set(State::Taken);
         cx.release(w);
         return None;
     }
@@ -293,8 +305,10 @@ unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Node, inner: Deferred<T, E>) -
         // One hop and never two: wait for what the other forwarder waits for. The link from
         // there held its producer's reference.
         source.rc.set(source.rc.get() + 1);
+        i.bequeath(source);
         cx.end_of(i);
-        replace(i, w, 2);
+        i.state.set(State::Taken);
+        i.up.set(None);
         cx.release(i);
         cx.release(i);
         i = source;
@@ -305,25 +319,27 @@ unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Node, inner: Deferred<T, E>) -
     None
 }
 
+/// Whether `i` is `w`, or waits for it a few steps up.
+fn waits_for(i: Node, w: Node) -> bool {
+    let mut at = i;
+    for _ in 0..LONGEST_CYCLE {
+        if at == w || Some(at) == w.next.get() {
+            return true;
+        }
+        match at.up.get() {
+            Some(up) if at.state.get() == State::Pending => at = up,
+            _ => return false,
+        }
+    }
+    false
+}
+
 /// Makes `w` wait for `i`; consumes one reference of `i`, its handle's.
 fn link(i: Node, w: Node) {
     i.next.set(Some(w));
     w.up.set(Some(i));
     i.clear(flag::HANDLE);
     i.rc.set(i.rc.get() - 1);
-}
-
-/// `n` has been replaced by what leads to `x`. Cancellers that still hold it, beside `mine`
-/// references of the caller's, find their way through `x`.
-fn replace(n: Node, x: Node, mine: u32) {
-    n.state.set(State::Moved);
-    n.up.set(None);
-    if n.rc.get() > mine {
-        x.keep();
-        n.next.set(Some(x));
-    } else {
-        n.next.set(None);
-    }
 }
 
 /// A node that only hands on what another one ends with.
@@ -399,3 +415,6 @@ pub(super) fn bury_slot<T: 'static, E: Fault>(cx: &Cx, slot: Slot<T, E>, site: S
     n.state.set(State::Done);
     cx.release(n);
 }
+
+/// How far up a step looks for itself before it waits for a Deferred that it returned.
+const LONGEST_CYCLE: usize = 32;

@@ -56,7 +56,7 @@ impl Cx {
     /// Runs one callback of a step on a ready value, as the queue would.
     #[inline]
     pub(crate) fn run_now<R>(&self, site: Site, f: impl FnOnce() -> R) -> Result<R, Panic> {
-        self.busy.set(1);
+        let held = hold();
         if !self.beacon.get().is_null() {
             self.show(Some(site));
         }
@@ -64,7 +64,7 @@ impl Cx {
         if !self.beacon.get().is_null() {
             self.show(None);
         }
-        self.busy.set(0);
+        drop(held);
         if !self.queue_is_empty() {
             self.settle();
         }
@@ -87,7 +87,7 @@ impl Cx {
     /// Runs up to `budget` queued callbacks and says how many ran.
     pub(crate) fn drain(&self, budget: usize) -> usize {
         debug_assert_eq!(self.busy.get(), 0);
-        self.busy.set(1);
+        let held = hold();
         let mut left = budget;
         loop {
             // One guard round the loop, not one a step: `running` says whose panic it was.
@@ -124,8 +124,23 @@ impl Cx {
             }
         }
         self.show(None);
-        self.busy.set(0);
+        drop(held);
         budget - left
+    }
+
+    /// Runs `f` as if it were handing on: what ends meanwhile waits, and follows.
+    pub(crate) fn while_handing(&self, f: impl FnOnce()) {
+        struct Handing<'a>(&'a Cx, bool);
+        impl Drop for Handing<'_> {
+            fn drop(&mut self) {
+                self.0.in_handing.set(self.1);
+            }
+        }
+        self.enter(|| {
+            let handing = Handing(self, self.in_handing.replace(true));
+            f();
+            drop(handing);
+        });
     }
 
     /// Hands on what waits without a callback: lanes passed through, members of `all`, forwards.
@@ -262,28 +277,7 @@ impl Cx {
     fn dispose(&self, n: Node) {
         match n.state.get() {
             State::Done => self.bury(n),
-            State::Moved => self.dispose_moved(n),
             _ => self.free(n),
-        }
-    }
-
-    #[cold]
-    fn dispose_moved(&self, mut n: Node) {
-        // A replaced node holds whoever took its place; such a line can be long.
-        loop {
-            let held = n.next.take();
-            self.free(n);
-            let Some(next) = held else { return };
-            let rc = next.rc.get() - 1;
-            next.rc.set(rc);
-            if rc > 0 {
-                return;
-            }
-            match next.state.get() {
-                State::Moved => n = next,
-                State::Done => return self.bury(next),
-                _ => return self.free(next),
-            }
         }
     }
 
@@ -295,6 +289,20 @@ impl Cx {
         if self.burying.replace(true) {
             return;
         }
+        self.bury_all();
+        self.burying.set(false);
+    }
+
+    /// `f`, and the end of everything that it left to end, before what waited already.
+    pub(crate) fn with_own_graves(&self, f: impl FnOnce()) {
+        let (older, was_burying) = (self.graves.take(), self.burying.replace(true));
+        f();
+        self.bury_all();
+        self.graves.set(older);
+        self.burying.set(was_burying);
+    }
+
+    fn bury_all(&self) {
         let held = hold();
         while let Some(n) = self.graves.get() {
             self.graves.set(n.up.take());
@@ -309,7 +317,6 @@ impl Cx {
             self.free(n);
         }
         drop(held);
-        self.burying.set(false);
     }
 
     pub(crate) fn queue_is_empty(&self) -> bool {
