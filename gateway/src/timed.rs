@@ -50,6 +50,8 @@ pub struct Timed {
     inner: Body,
     limit: Duration,
     progress: Progress,
+    /// Whether fields behind the body pass.
+    trailers: bool,
     /// Runs only while nothing comes.
     sleep: Option<Sleep>,
     failed: Option<Box<dyn FnOnce(Fault)>>,
@@ -74,7 +76,16 @@ impl Timed {
         progress: Progress,
         failed: impl FnOnce(Fault) + 'static,
     ) -> Self {
-        Self { inner, limit, progress, sleep: None, failed: Some(Box::new(failed)) }
+        let failed: Box<dyn FnOnce(Fault)> = Box::new(failed);
+        Self { inner, limit, progress, trailers: true, sleep: None, failed: Some(failed) }
+    }
+
+    /// The same body without the fields that may stand behind it: a client could forge there what
+    /// was removed from its head (rule 26).
+    #[must_use]
+    pub fn without_trailers(mut self) -> Self {
+        self.trailers = false;
+        self
     }
 
     fn fail(&mut self, fault: Fault) {
@@ -97,8 +108,13 @@ impl http_body::Body for Timed {
             this.sleep = None;
             this.progress.0.last.set(now());
             this.progress.0.waits.set(false);
-            if let Some(Err(error)) = &frame {
-                this.fail(fault(error.as_ref()));
+            match &frame {
+                Some(Err(error)) => this.fail(fault(error.as_ref())),
+                // Nothing comes behind trailers.
+                Some(Ok(frame)) if frame.is_trailers() && !this.trailers => {
+                    return Poll::Ready(None);
+                }
+                _ => {}
             }
             return Poll::Ready(frame);
         }

@@ -94,7 +94,7 @@ impl Upstream {
                 visit.client_left();
             }
         });
-        let body = Body::wrap(timed);
+        let body = Body::wrap(timed.without_trailers());
         match size {
             Some(1..=SMALL) => {
                 body.collect(SMALL as usize).map(Gathered::Whole).named("gather the body")

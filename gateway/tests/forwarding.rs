@@ -45,6 +45,25 @@ fn a_forged_or_nominated_identity_changes_nothing() {
 }
 
 #[test]
+fn an_identity_forged_behind_the_body_stays_here() {
+    let upstream = Upstream::answering(OK);
+    let gate = Gate::before(upstream.address, &[]);
+    let mut client = gate.client();
+    let cookie = gate.cookie("42");
+    for _ in 0..2 {
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: a\r\n{cookie}Transfer-Encoding: chunked\r\n\
+             Trailer: X-Account-Id\r\n\r\n3\r\nabc\r\n0\r\nX-Account-Id: 1\r\n\r\n"
+        ));
+        // That the second is understood shows that nothing was left between them.
+        assert_eq!(client.answer(false).status, 200);
+    }
+    for got in upstream.got.all() {
+        assert_eq!((got.field("trailer"), &got.body[..]), (None, &b"abc"[..]));
+    }
+}
+
+#[test]
 fn other_cookies_pass() {
     let upstream = Upstream::answering(OK);
     let gate = Gate::before(upstream.address, &[]);

@@ -38,6 +38,8 @@ pub fn to_upstream(client: &HeaderMap, said: Said<'_>) -> HeaderMap {
     let mut fields = client.clone();
     let wants_trailers = accepts_trailers(client);
     remove_hop_by_hop(&mut fields);
+    // Trailers stay here, so they are not announced (rule 26).
+    fields.remove(header::TRAILER);
     // The body is read through the gateway, which has said 100 itself by then (rule 33).
     fields.remove(header::EXPECT);
     remove_names(&mut fields, |name| name.contains('_') || is_managed(name));

@@ -290,6 +290,7 @@ impl Client {
             let chunk: Vec<u8> = self.read.drain(..end + 2 + size + 2).collect();
             body.extend_from_slice(&chunk[end + 2..end + 2 + size]);
             if size == 0 {
+                assert!(chunk.ends_with(b"\r\n"), "trailers: {chunk:?}");
                 return (body, true);
             }
         }
