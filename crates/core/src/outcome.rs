@@ -162,12 +162,15 @@ struct Caught {
 
 impl Drop for Caught {
     fn drop(&mut self) {
-        let payload = self.payload.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // A payload may panic when it is dropped, and so may that one; a third is nobody's wish.
-        let again = catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        if let Err(again) = again {
-            std::mem::forget(again);
+        let mut payload = self.payload.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        // A payload may panic when it is dropped, and so may the one it panics with.
+        for _ in 0..8 {
+            match catch_unwind(AssertUnwindSafe(|| drop(payload.take()))) {
+                Ok(()) => return,
+                Err(next) => payload = Some(next),
+            }
         }
+        std::mem::forget(payload);
     }
 }
 
