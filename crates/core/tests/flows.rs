@@ -176,7 +176,10 @@ fn a_waker_woken_during_the_poll_polls_again() {
                 }
                 match how {
                     0 => task.waker().wake_by_ref(),
-                    1 => task.waker().clone().wake(),
+                    1 => {
+                        let waker = task.waker().clone();
+                        waker.wake();
+                    }
                     2 => {
                         let waker = task.waker().clone();
                         std::thread::spawn(move || waker.wake()).join().unwrap();
@@ -295,7 +298,7 @@ fn a_flow_whose_last_wait_is_dropped_elsewhere_is_lost() {
             assert_eq!(seen.take().unwrap(), "lost");
         }
         // The source whose trigger went when nobody waited any more.
-        reports.expect_kinds(&[thence_core::Kind::Lost]);
+        reports.expect_kinds(&[Kind::Lost]);
     });
 }
 
@@ -501,7 +504,7 @@ fn two_flows_that_await_each_other_are_listed_and_stopped() {
         hosting::cancel_unfinished();
         // Each asks the other and nobody else: they are lost to requests, and to everything.
         assert_eq!(hosting::live().flows, 0);
-        reports.expect_kinds(&[thence_core::Kind::Lost]);
+        reports.expect_kinds(&[Kind::Lost]);
     });
 }
 

@@ -14,7 +14,7 @@ use crate::{
 
 /// Ends after `delay`, for code that takes futures only: hyper wants its timers `Send + Sync`.
 ///
-/// Prefer [`after`]. This is a plain future: it does nothing until it is polled, and it belongs to
+/// Prefer [`after`](crate::after). This is a plain future: it does nothing until it is polled, and it belongs to
 /// the reactor that polls it first.
 ///
 /// ```
