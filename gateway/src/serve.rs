@@ -5,7 +5,8 @@ use std::{
     io::{self, Write as _},
     net::{SocketAddr, TcpStream},
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
     time::Duration,
 };
 
@@ -142,14 +143,28 @@ fn keep_house(sessions: &Rc<Sessions>) {
     every(SWEEP_EVERY, move || sweeping.sweep());
 }
 
-/// The demo's application, on a port of its own.
+/// The demo's application, on a port, a thread and a reactor of its own: as yours would, it goes
+/// on while the gateway drains.
 fn built_in() -> Result<SocketAddr, Failure> {
-    let server = Server::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
-    // `/broken` has to look like an application that dies, not like one that says 500.
-    let server = server.close_on_failure(true).serve(|request: Request| {
-        demo_upstream::answer(request.method(), request.uri(), request.headers())
-    });
-    Ok(server.local_addr())
+    let (tell, told) = mpsc::channel();
+    let app = async move |tell: mpsc::Sender<SocketAddr>| {
+        let server = Server::bind((std::net::Ipv4Addr::LOCALHOST, 0))?;
+        // `/broken` has to look like an application that dies, not like one that says 500.
+        let server = server.close_on_failure(true).serve(|request: Request| {
+            demo_upstream::answer(request.method(), request.uri(), request.headers())
+        });
+        // Nobody listens when the gateway could not start; then the process ends anyway.
+        let _ = tell.send(server.local_addr());
+        server.ended().await;
+        Ok(())
+    };
+    thread::Builder::new().name("demo-app".into()).spawn(move || {
+        let reactor = Reactor::builder().signals(false).build();
+        if let Err(failure) = reactor.and_then(|mut reactor| reactor.run(app(tell))) {
+            tracing::error!("the demo's application ended: {failure:#}");
+        }
+    })?;
+    Ok(told.recv()?)
 }
 
 /// Makes the demo's session and says what can be tried.
