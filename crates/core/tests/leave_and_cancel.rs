@@ -553,3 +553,83 @@ fn a_callback_may_drop_its_own_deferred_and_its_own_upstreams_canceller() {
         inner_trigger.fire(2);
     });
 }
+
+/// Each of these asks a node that is at its end, or stands in the list of those that are.
+#[test]
+#[ignore = "core bug 18"]
+fn a_canceller_called_by_the_end_of_its_own_deferred_does_nothing() {
+    checked(|reports| {
+        type Guard = OnDrop<Box<dyn FnOnce()>>;
+        for replaced in [false, true] {
+            // The value asks when it is dropped.
+            let (trigger, d) = Deferred::<Guard>::new();
+            if replaced {
+                let (second, e) = Deferred::<Guard>::new();
+                let d = d.and_then(move |_| e);
+                let canceller = d.canceller();
+                let d = d.map(|guard| guard);
+                trigger.fire(OnDrop::new(Box::new(|| ())));
+                second.fire(OnDrop::new(Box::new(move || canceller.cancel())));
+                drop(d);
+            } else {
+                let canceller = d.canceller();
+                trigger.fire(OnDrop::new(Box::new(move || canceller.cancel())));
+                drop(d);
+            }
+
+            // A destructor drops a Deferred, whose end waits for its own, and asks it.
+            let (trigger, d) = Deferred::<Guard>::new();
+            let canceller = d.canceller();
+            trigger.fire(OnDrop::new(Box::new(|| ())));
+            drop(Deferred::<_>::ok(OnDrop::new(move || {
+                drop(d);
+                canceller.cancel();
+            })));
+        }
+
+        // The failure hook asks what it is told of.
+        let (trigger, d) = Deferred::<u8>::new();
+        let canceller = d.canceller();
+        let before = thence_core::set_failure_hook(move |_| canceller.cancel());
+        trigger.fail(Failure::msg("told"));
+        drop(d);
+        thence_core::restore_failure_hook(before);
+        reports.missed(1);
+
+        // What is free now is free once.
+        let many: Vec<_> = (0..8_u64)
+            .map(|n| {
+                let (trigger, d) = Deferred::<u64>::new();
+                trigger.fire(n);
+                outcome_of(d)
+            })
+            .collect();
+        for (n, end) in many.into_iter().enumerate() {
+            assert_eq!(end.take().unwrap(), format!("ok {n}"));
+        }
+    });
+}
+
+#[test]
+fn a_thread_local_that_is_destroyed_late_may_make_and_drop_deferreds() {
+    struct Late;
+    impl Drop for Late {
+        fn drop(&mut self) {
+            let (trigger, d) = Deferred::<u8>::new();
+            let d = d.map(|n| n + 1);
+            trigger.fire(1);
+            drop(d);
+            drop(Deferred::<u8>::err(Failure::msg("nobody is left to tell")));
+        }
+    }
+    thread_local!(static LATE: RefCell<Option<Late>> = const { RefCell::new(None) });
+    // First the thread's own, so that it goes last.
+    let thread = std::thread::spawn(|| {
+        LATE.with(|late| *late.borrow_mut() = Some(Late));
+        drop(Deferred::<u8>::ok(1));
+        let (trigger, d) = Deferred::<u8>::new();
+        d.report();
+        trigger.fire(1);
+    });
+    thread.join().unwrap();
+}

@@ -279,3 +279,32 @@ fn an_error_of_ones_own_is_reported_with_its_causes_and_ends() {
         assert_eq!(lines, [1, 2]);
     });
 }
+
+#[test]
+fn an_error_that_panics_when_it_is_told_of_a_step_still_ends_its_chain() {
+    #[derive(Debug)]
+    struct Picky;
+    impl thence_core::Fault for Picky {
+        type Trail = thence_core::Ends;
+        type Awaited<T> = Result<T, Self>;
+        fn passed(&mut self, _: &mut thence_core::Ends, _: thence_core::Step) {
+            panic!("passed");
+        }
+        fn message(&self) -> String {
+            "picky".to_owned()
+        }
+        fn steps(&self, trail: &thence_core::Ends) -> Vec<thence_core::Step> {
+            trail.steps()
+        }
+        fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
+            result
+        }
+    }
+    checked(|reports| {
+        let (trigger, d) = Deferred::<u8, Picky>::with_error();
+        let seen = outcome_of(d.map(|n| n));
+        trigger.fail(Picky);
+        assert_eq!(seen.take().unwrap(), "err picky");
+        assert!(reports.take().iter().all(|report| report.kind() == Kind::DestructorPanicked));
+    });
+}
