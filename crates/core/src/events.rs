@@ -96,7 +96,8 @@ impl Emitter {
             Deferred::ok(())
         });
         let handler = self.add(Location::caller(), Run::Once(RefCell::new(Some(run))));
-        // When it is cancelled or left, the handler that holds its trigger goes too.
+        // When it is cancelled the handler that holds its trigger goes too; when it is only left,
+        // with the next event.
         d.finally(move || handler.cancel())
     }
 

@@ -556,7 +556,6 @@ fn a_callback_may_drop_its_own_deferred_and_its_own_upstreams_canceller() {
 
 /// Each of these asks a node that is at its end, or stands in the list of those that are.
 #[test]
-#[ignore = "core bug 18"]
 fn a_canceller_called_by_the_end_of_its_own_deferred_does_nothing() {
     checked(|reports| {
         type Guard = OnDrop<Box<dyn FnOnce()>>;

@@ -25,6 +25,10 @@ impl CancelRef {
 
     pub(crate) fn request(&self) {
         let Some(n) = self.0.get() else { return };
+        // One that has ended may be on its way out with no reference left: it is not kept again.
+        if matches!(n.state.get(), State::Done | State::Taken) {
+            return;
+        }
         let cx = cx();
         cx.enter(|| cx.request(n));
     }

@@ -87,10 +87,12 @@ struct Handle(Arc<WakeCell>);
 
 impl WakeCell {
     fn new(f: Node, home: u64) -> Arc<Self> {
+        // Asked for at home, the inbox is closed and forgotten when the thread ends.
+        let inbox = if home == cx().id() { inbox::mine() } else { inbox::of_thread(home) };
         Arc::new(Self {
             flow: AtomicPtr::new(f.0.as_ptr()),
             home,
-            inbox: inbox::of_thread(home),
+            inbox,
             notified: AtomicBool::new(false),
             wakers: AtomicUsize::new(0),
             handle: Mutex::new(Weak::new()),
