@@ -56,7 +56,7 @@ impl Cx {
     /// Runs one callback of a step on a ready value, as the queue would.
     #[inline]
     pub(crate) fn run_now<R>(&self, site: Site, f: impl FnOnce() -> R) -> Result<R, Panic> {
-        let held = hold();
+        self.busy.set(self.busy.get() + 1);
         if !self.beacon.get().is_null() {
             self.show(Some(site));
         }
@@ -64,7 +64,7 @@ impl Cx {
         if !self.beacon.get().is_null() {
             self.show(None);
         }
-        drop(held);
+        self.busy.set(self.busy.get() - 1);
         if !self.queue_is_empty() {
             self.settle();
         }
