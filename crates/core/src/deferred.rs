@@ -182,7 +182,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// Something that can ask for the end later, when the Deferred has gone elsewhere. It keeps
-    /// memory alive, never a value.
+    /// neither the value nor the work alive, and does nothing once this has ended.
     pub fn canceller(&self) -> Canceller {
         Canceller(match &self.0 {
             Inner::Ready(_) => None,
