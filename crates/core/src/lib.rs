@@ -36,6 +36,7 @@ mod pool;
 mod report;
 mod scope;
 mod steps;
+pub mod testing;
 mod trigger;
 
 pub use self::deferred::{CallFlattenFirst, Canceller, Deferred, End, IntoDeferred};
