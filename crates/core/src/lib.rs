@@ -34,6 +34,7 @@ mod many;
 mod node;
 mod outcome;
 mod pool;
+mod queue;
 mod report;
 mod scope;
 mod semaphore;
@@ -52,6 +53,7 @@ pub use self::many::{AllFailed, all, all_settled, first, first_ok, join, join3};
 pub use self::node::Wait;
 pub use self::outcome::{Never, Outcome, Panic, Stop};
 pub use self::pool::{Lease, Pool};
+pub use self::queue::{Queue, QueueClosed, QueueStream, Rejected};
 pub use self::report::{
     FailureHook, Kind, Report, raise, restore_failure_hook, set_failure_hook, unhandled,
 };
