@@ -43,7 +43,9 @@ mod trigger;
 mod waiters;
 
 pub use self::deferred::{CallFlattenFirst, Canceller, Deferred, End, IntoDeferred};
-pub use self::events::{Delivered, Emitter, Reaction, Subscription, deliver, emit, next, on, once};
+pub use self::events::{
+    Delivered, Emitter, Events, Reaction, Subscription, deliver, emit, events, next, on, once,
+};
 pub use self::failure::{Context, Failure};
 pub use self::fault::{CannotFail, Ends, Fault, Step};
 pub use self::flow::flow;

@@ -69,7 +69,8 @@ impl<T: 'static> From<Rejected<T>> for Failure {
     }
 }
 
-/// Nothing is left in a [`Queue`](crate::Queue) that is closed.
+/// Nothing is left in a [`Queue`](crate::Queue) that is closed, or in the
+/// [`Events`](crate::Events) of an emitter that is gone.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct QueueClosed;
 
