@@ -1,22 +1,16 @@
-//! What crosses threads: a queue that any thread may write and one thread reads.
+//! What arrives from other threads, and where: one inbox a thread.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use crate::node::{WakeCell, cx};
+use crate::crossing::Mailbox;
+use crate::node::{WakeCell, cx, run_guarded};
 
 /// A thread's inbox. `Send + Sync`; get a thread's own with [`hosting::inbox`](crate::hosting).
 pub struct Inbox {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Entry>,
-    waker: Option<Arc<dyn Fn() + Send + Sync>>,
-    closed: bool,
+    pub(crate) mailbox: Arc<Mailbox<Entry>>,
 }
 
 /// What may arrive.
@@ -42,87 +36,44 @@ impl fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 impl Inbox {
-    /// Has the thread run `f` in its next turn.
+    /// Has the thread run `f` in its next turn. A panic in `f` is reported there.
     ///
     /// # Errors
     ///
     /// [`Closed`] when the thread has ended; `f` is dropped.
     pub fn post(&self, f: Box<dyn FnOnce() + Send>) -> Result<(), Closed> {
-        if self.push(Entry::Call(f)) { Ok(()) } else { Err(Closed) }
+        self.mailbox.push(Entry::Call(f)).map_err(|_| Closed)
     }
 
     /// Sets what is called, on the sender's thread, when something arrives while the inbox was
-    /// empty.
+    /// empty. While something waits it is not called again: a thread that sleeps until it is
+    /// called looks at [`is_empty`](Inbox::is_empty) first.
+    ///
+    /// It runs wherever something is sent, in destructors too, so it must not panic.
     pub fn set_waker(&self, waker: Arc<dyn Fn() + Send + Sync>) {
-        let old = self.lock().waker.replace(waker);
-        drop(old);
+        self.mailbox.set_waker(Some(waker));
     }
 
     /// Takes that away again.
     pub fn clear_waker(&self) {
-        let old = self.lock().waker.take();
-        drop(old);
+        self.mailbox.set_waker(None);
     }
 
     /// Whether nothing has arrived.
     pub fn is_empty(&self) -> bool {
-        self.lock().queue.is_empty()
-    }
-
-    /// Whether it was taken.
-    pub(crate) fn push(&self, entry: Entry) -> bool {
-        let mut state = self.lock();
-        if state.closed {
-            drop(state);
-            drop(entry);
-            return false;
-        }
-        let was_empty = state.queue.is_empty();
-        state.queue.push_back(entry);
-        let waker = if was_empty { state.waker.clone() } else { None };
-        drop(state);
-        if let Some(waker) = waker {
-            waker();
-        }
-        true
-    }
-
-    /// Wakes the thread, or tells its host that a turn is due.
-    pub(crate) fn nudge(&self) {
-        let waker = self.lock().waker.clone();
-        if let Some(waker) = waker {
-            waker();
-        }
-    }
-
-    fn pop(&self) -> Option<Entry> {
-        self.lock().queue.pop_front()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mailbox.len() == 0
     }
 
     fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default() })
-    }
-
-    fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        let queue = std::mem::take(&mut state.queue);
-        let waker = state.waker.take();
-        drop(state);
-        drop((queue, waker));
+        Arc::new(Self { mailbox: Mailbox::new() })
     }
 }
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
         f.debug_struct("Inbox")
-            .field("waiting", &state.queue.len())
-            .field("closed", &state.closed)
+            .field("waiting", &self.mailbox.len())
+            .field("closed", &self.mailbox.is_closed())
             .finish_non_exhaustive()
     }
 }
@@ -135,7 +86,7 @@ pub(crate) fn mine() -> Arc<Inbox> {
     // A thread that is ending has none: what arrives is not taken.
     kept.unwrap_or_else(|_| {
         let inbox = Inbox::new();
-        inbox.close();
+        inbox.mailbox.close();
         inbox
     })
 }
@@ -151,11 +102,11 @@ pub(crate) fn deliver(max: usize) -> usize {
     let inbox = mine();
     let mut delivered = 0;
     while delivered < max
-        && let Some(entry) = inbox.pop()
+        && let Some(entry) = inbox.mailbox.pop()
     {
         delivered += 1;
         match entry {
-            Entry::Call(f) => crate::node::run_guarded(f),
+            Entry::Call(f) => run_guarded(f),
             Entry::Orphan(cell) => cell.arrived_orphaned(),
             Entry::Remote(id) => crate::trigger::arrived(id),
             Entry::Wake(cell) => cell.arrived(),
@@ -169,7 +120,7 @@ struct Mine(Arc<Inbox>);
 
 impl Drop for Mine {
     fn drop(&mut self) {
-        self.0.close();
+        drop(self.0.mailbox.close());
         ALL.lock().unwrap_or_else(PoisonError::into_inner).remove(&cx().id());
     }
 }
