@@ -188,9 +188,12 @@ impl<C: Woken> Flag<C> {
         !self.notified.swap(true, Ordering::AcqRel)
     }
 
-    /// Word has come home. Before the poll that follows from it.
+    /// Word has come home; the poll that follows sees what every waker did before it raised the
+    /// flag.
     pub(crate) fn lower(&self) {
-        self.notified.store(false, Ordering::Release);
+        // Not a store: whoever found the flag raised has sent no word of its own, and the poll
+        // learns what that waker did by reading what it wrote here.
+        self.notified.swap(false, Ordering::AcqRel);
     }
 
     /// Whether a waker is left, or has done its work already.
