@@ -85,13 +85,14 @@ pub(crate) fn mine() -> Arc<Inbox> {
     });
     // A thread that is ending has none: what arrives is not taken.
     kept.unwrap_or_else(|_| {
-        let inbox = Inbox::new();
-        inbox.mailbox.close();
+        let inbox = of_thread(cx().id());
+        retire(&inbox);
         inbox
     })
 }
 
-/// The inbox of a thread that is alive, by its number.
+/// The inbox of a thread that is alive, by its number. Whoever asks from another thread sees to it
+/// that the thread asks for its own before it ends: that is what closes it.
 pub(crate) fn of_thread(id: u64) -> Arc<Inbox> {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     all.entry(id).or_insert_with(Inbox::new).clone()
@@ -115,13 +116,21 @@ pub(crate) fn deliver(max: usize) -> usize {
     delivered
 }
 
-/// Closes the inbox when the thread ends.
+/// Closes the inbox of this thread, which ends, and drops what was not read.
+fn retire(inbox: &Inbox) {
+    let left = inbox.mailbox.close();
+    ALL.lock().unwrap_or_else(PoisonError::into_inner).remove(&cx().id());
+    for entry in left {
+        // A panic here would be the end of the process.
+        cx().enter(|| run_guarded(|| drop(entry)));
+    }
+}
+
 struct Mine(Arc<Inbox>);
 
 impl Drop for Mine {
     fn drop(&mut self) {
-        drop(self.0.mailbox.close());
-        ALL.lock().unwrap_or_else(PoisonError::into_inner).remove(&cx().id());
+        retire(&self.0);
     }
 }
 
@@ -130,3 +139,34 @@ thread_local! {
 }
 
 static ALL: LazyLock<Mutex<HashMap<u64, Arc<Inbox>>>> = LazyLock::new(Mutex::default);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::PoisonError;
+    use std::task::Poll;
+    use std::thread;
+
+    use super::ALL;
+    use crate::node::cx;
+    use crate::{Failure, flow};
+
+    #[test]
+    fn an_inbox_that_another_thread_made_is_closed_with_its_own() {
+        let (id, waker) = thread::spawn(|| {
+            let (send, receive) = std::sync::mpsc::channel();
+            flow(poll_fn(move |task| {
+                let waker = task.waker();
+                let clone = thread::scope(|scope| scope.spawn(|| waker.clone()).join().unwrap());
+                send.send(clone).unwrap();
+                Poll::Ready(Ok::<_, Failure>(()))
+            }))
+            .report();
+            (cx().id(), receive.recv().unwrap())
+        })
+        .join()
+        .unwrap();
+        waker.wake();
+        assert!(!ALL.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id));
+    }
+}

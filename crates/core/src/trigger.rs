@@ -1,7 +1,7 @@
 //! The ends that fire.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::crossing::FarEnd;
 use crate::fault::Fault;
 use crate::inbox::{self, Entry};
-use crate::node::{Slot, Source};
+use crate::node::{Slot, Source, cx, run_guarded};
 use crate::outcome::Outcome;
 use crate::{Failure, IntoDeferred};
 
@@ -116,7 +116,8 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
 
     /// The trigger as something that another thread can fire.
     ///
-    /// The outcome travels through this thread's inbox and fires in its next turn.
+    /// The outcome travels through this thread's inbox and fires in its next turn. A thread that
+    /// ends before that ends the Deferred `Lost`, and what was sent is dropped.
     pub fn remote(self) -> RemoteTrigger<T, E>
     where
         T: Send,
@@ -132,7 +133,8 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
             Some(outcome) => self.settle(outcome),
             None => drop(self),
         };
-        REMOTES.with_borrow_mut(|remotes| remotes.insert(id, Box::new(arrived)));
+        // A thread that is ending keeps none, and nothing arrives there: dropped, it ends now.
+        let _ = REMOTES.try_with(|remotes| remotes.borrow_mut().0.insert(id, Box::new(arrived)));
         RemoteTrigger(far)
     }
 }
@@ -183,23 +185,23 @@ impl<T: Send + 'static, E: Fault + Send> fmt::Debug for RemoteTrigger<T, E> {
 
 /// A remote trigger's outcome has come home.
 pub(crate) fn arrived(id: u64) {
-    let arrived = REMOTES.try_with(|remotes| remotes.borrow_mut().remove(&id)).ok().flatten();
+    let arrived = REMOTES.try_with(|remotes| remotes.borrow_mut().0.remove(&id)).ok().flatten();
     if let Some(arrived) = arrived {
         arrived();
     }
 }
 
-/// The triggers that stay at home while their remote ends travel.
+/// The triggers that stay at home while their remote ends travel, in the order they were made.
 #[derive(Default)]
-struct Remotes(HashMap<u64, Box<dyn FnOnce()>>);
+struct Remotes(BTreeMap<u64, Box<dyn FnOnce()>>);
 
-impl Remotes {
-    fn insert(&mut self, id: u64, arrived: Box<dyn FnOnce()>) {
-        self.0.insert(id, arrived);
-    }
-
-    fn remove(&mut self, id: &u64) -> Option<Box<dyn FnOnce()>> {
-        self.0.remove(id)
+impl Drop for Remotes {
+    fn drop(&mut self) {
+        while let Some((_, arrived)) = self.0.pop_first() {
+            // With the trigger goes what was sent and not read. A panic in it would be the end of
+            // the process.
+            cx().enter(|| run_guarded(|| drop(arrived)));
+        }
     }
 }
 

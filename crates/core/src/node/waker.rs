@@ -81,7 +81,8 @@ pub(crate) struct WakeCell {
 
 impl WakeCell {
     fn new(f: Node, home: u64) -> Arc<Self> {
-        // Asked for at home, the inbox is closed and forgotten when the thread ends.
+        // Asked for at home, the inbox is closed and forgotten when the thread ends; `forget` asks
+        // for what another thread made.
         let inbox = if home == cx().id() { inbox::mine() } else { inbox::of_thread(home) };
         Arc::new(Self { flow: AtomicPtr::new(f.0.as_ptr()), home, inbox, flag: Flag::new() })
     }
@@ -94,6 +95,8 @@ impl WakeCell {
     /// The flow has ended; wakers may come when they like.
     pub(super) fn forget(&self) {
         self.flow.store(std::ptr::null_mut(), Ordering::Release);
+        // Made by another thread during a poll, the inbox is this thread's only from here on.
+        drop(inbox::mine());
     }
 
     /// The home thread took it out of its inbox.
