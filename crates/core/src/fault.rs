@@ -38,7 +38,7 @@ use crate::{Failure, Never};
 /// ```
 pub trait Fault: Sized + 'static {
     /// Where the sites go that do not fit into the error itself; `()` where they do.
-    type Trail: Default + 'static;
+    type Trail: Clone + Default + 'static;
 
     /// What `.await` gives: `Result<T, Self>`, or plain `T` where there is no error to give.
     type Awaited<T>;

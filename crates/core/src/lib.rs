@@ -34,6 +34,7 @@ mod outcome;
 mod pool;
 mod report;
 mod scope;
+mod shared;
 mod steps;
 mod trigger;
 
@@ -51,4 +52,5 @@ pub use self::report::{
     FailureHook, Kind, Report, raise, restore_failure_hook, set_failure_hook, unhandled,
 };
 pub use self::scope::Scope;
+pub use self::shared::Shared;
 pub use self::trigger::{RemoteTrigger, Trigger};
