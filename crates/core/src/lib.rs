@@ -19,6 +19,7 @@
 
 #![deny(unsafe_code)]
 
+mod again;
 mod deferred;
 mod events;
 mod failure;
@@ -38,6 +39,7 @@ mod shared;
 mod steps;
 mod trigger;
 
+pub use self::again::{repeat_until, retry, retry_if};
 pub use self::deferred::{CallFlattenFirst, Canceller, Deferred, End, IntoDeferred};
 pub use self::events::{Delivered, Emitter, Reaction, Subscription, deliver, emit, next, on, once};
 pub use self::failure::{Context, Failure};
