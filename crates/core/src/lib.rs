@@ -28,6 +28,7 @@ mod flow;
 pub mod hosting;
 mod inbox;
 mod interrupt;
+mod join;
 mod many;
 #[allow(unsafe_code, reason = "core's one room for it; its invariants stand at its head")]
 mod node;
@@ -46,7 +47,8 @@ pub use self::failure::{Context, Failure};
 pub use self::fault::{CannotFail, Ends, Fault, Step};
 pub use self::flow::flow;
 pub use self::interrupt::Interrupt;
-pub use self::many::{AllFailed, all, all_settled, first, first_ok, join, join3};
+pub use self::join::{Join, join};
+pub use self::many::{AllFailed, all, all_settled, first, first_ok};
 pub use self::node::Wait;
 pub use self::outcome::{Never, Outcome, Panic, Stop};
 pub use self::pool::{Lease, Pool};
