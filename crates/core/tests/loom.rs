@@ -13,7 +13,10 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crossing::{FarEnd, Flag, Handle, Mailbox, Woken};
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use loom::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{AcqRel, Relaxed},
+};
 use loom::thread::{self, JoinHandle};
 
 /// Counts what the model's own book-keeping counts, and is no point where threads switch.
@@ -30,10 +33,10 @@ impl Count {
     }
 }
 
-/// Runs `model` in every order with at most five unforced switches between threads.
+/// Runs `model` in every order with at most four unforced switches between threads.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(5);
+    builder.preemption_bound = Some(4);
     builder.check(model);
 }
 
@@ -236,6 +239,27 @@ struct Cell {
     mailbox: Arc<Mailbox<News>>,
     /// How many words of a wake are on their way.
     words: Count,
+    /// Stands for the count of references to the handle, which is std's: loom does not see it.
+    references: AtomicUsize,
+}
+
+/// A waker whose coming and going loom sees.
+struct Lent {
+    waker: Waker,
+    cell: Arc<Cell>,
+}
+
+impl Lent {
+    fn by(cell: &Arc<Cell>) -> Self {
+        cell.references.fetch_add(1, Relaxed);
+        Self { waker: Waker::from(Handle::of(cell)), cell: cell.clone() }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.cell.references.fetch_sub(1, AcqRel);
+    }
 }
 
 enum News {
@@ -247,7 +271,12 @@ impl Cell {
     fn new() -> Arc<Self> {
         let mailbox = Mailbox::new();
         mailbox.set_waker(Some(driver_waker()));
-        Arc::new(Self { flag: Flag::new(), mailbox, words: Count::default() })
+        Arc::new(Self {
+            flag: Flag::new(),
+            mailbox,
+            words: Count::default(),
+            references: AtomicUsize::new(0),
+        })
     }
 
     /// The home thread's part: polls until that is ready, or until no waker is left.
@@ -299,24 +328,25 @@ impl Woken for Cell {
     }
 }
 
+/// On another thread: makes `fact` true, and then the wake alone has to carry it home.
+fn wake(waker: Lent, fact: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let fact = fact.clone();
+    thread::spawn(move || {
+        fact.store(true, Relaxed);
+        waker.waker.wake_by_ref();
+    })
+}
+
 #[test]
 fn a_wake_is_never_lost_and_is_in_the_mailbox_once_at_the_most() {
     explore(|| {
         let cell = Cell::new();
-        let facts = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
-        let handle = Handle::of(&cell);
-        let wakers = [0, 1].map(|n| {
-            let (waker, facts) = (Waker::from(handle.clone()), facts.clone());
-            thread::spawn(move || {
-                // Relaxed: the wake alone has to carry it home.
-                facts[n].store(true, Relaxed);
-                waker.wake_by_ref();
-                waker
-            })
-        });
-        let end = cell.run(|| facts.iter().all(|fact| fact.load(Relaxed)));
-        assert_eq!(end, End::Ready);
-        join(wakers);
+        let facts = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let kept = Lent::by(&cell);
+        let threads = [0, 1].map(|n| wake(Lent::by(&cell), &facts[n]));
+        assert_eq!(cell.run(|| facts.iter().all(|fact| fact.load(Relaxed))), End::Ready);
+        join(threads);
+        drop(kept);
     });
 }
 
@@ -325,17 +355,9 @@ fn what_is_woken_by_its_last_waker_is_polled_before_it_is_lost() {
     explore(|| {
         let cell = Cell::new();
         let fact = Arc::new(AtomicBool::new(false));
-        let wakers = [(); 2].map(|()| Waker::from(Handle::of(&cell)));
-        let threads = wakers.map(|waker| {
-            let fact = fact.clone();
-            thread::spawn(move || {
-                fact.store(true, Relaxed);
-                waker.wake();
-            })
-        });
-        let end = cell.run(|| fact.load(Relaxed));
-        assert_eq!(end, End::Ready);
-        join(threads);
+        let thread = wake(Lent::by(&cell), &fact);
+        assert_eq!(cell.run(|| fact.load(Relaxed)), End::Ready);
+        join([thread]);
     });
 }
 
@@ -343,9 +365,8 @@ fn what_is_woken_by_its_last_waker_is_polled_before_it_is_lost() {
 fn the_end_of_the_last_waker_is_always_told() {
     explore(|| {
         let cell = Cell::new();
-        let waker = Waker::from(Handle::of(&cell));
-        let second = waker.clone();
-        let threads = [waker, second].map(|waker| thread::spawn(move || drop(waker)));
+        let wakers = [(); 2].map(|()| Lent::by(&cell));
+        let threads = wakers.map(|waker| thread::spawn(move || drop(waker)));
         assert_eq!(cell.run(|| false), End::Lost);
         join(threads);
     });
@@ -355,25 +376,12 @@ fn the_end_of_the_last_waker_is_always_told() {
 fn a_waker_made_while_the_last_one_goes_counts() {
     explore(|| {
         let cell = Cell::new();
-        let fact = Arc::new(AtomicBool::new(false));
-        let old = Waker::from(Handle::of(&cell));
+        let old = Lent::by(&cell);
         let leaving = thread::spawn(move || drop(old));
-        let mut made = None;
-        let mut waking = None;
-        let end = cell.run(|| {
-            if made.is_none() {
-                // Its first poll keeps another waker, which wakes later.
-                made = Some(());
-                let (waker, fact) = (Waker::from(Handle::of(&cell)), fact.clone());
-                waking = Some(thread::spawn(move || {
-                    fact.store(true, Relaxed);
-                    waker.wake();
-                }));
-            }
-            fact.load(Relaxed)
-        });
-        assert_eq!(end, End::Ready);
-        leaving.join().unwrap();
-        waking.unwrap().join().unwrap();
+        let new = Lent::by(&cell);
+        assert!(cell.flag.is_live());
+        let going = thread::spawn(move || drop(new));
+        assert_eq!(cell.run(|| false), End::Lost);
+        join([leaving, going]);
     });
 }
