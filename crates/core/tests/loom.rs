@@ -17,6 +17,7 @@ use loom::sync::atomic::{
     AtomicBool, AtomicUsize,
     Ordering::{AcqRel, Relaxed},
 };
+use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
 /// Counts what the model's own book-keeping counts, and is no point where threads switch.
@@ -33,22 +34,43 @@ impl Count {
     }
 }
 
-/// Runs `model` in every order with at most four unforced switches between threads.
+/// Runs `model` in every order with at most three unforced switches between threads.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(4);
+    builder.preemption_bound = Some(3);
     builder.check(model);
 }
 
-/// Wakes whoever made it from `thread::park`, and stays until it does: a driver's waker.
-fn driver_waker() -> Arc<dyn Fn() + Send + Sync> {
-    let reader = thread::current();
-    Arc::new(move || reader.unpark())
+/// Where a reader sleeps: a wake stays until it is slept on. Not `thread::park`: loom lets a parked
+/// thread see all that its waker did, at once, which hides what the code itself forgets to hand on.
+#[derive(Default)]
+struct Driver {
+    woken: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Driver {
+    fn of<M: 'static>(mailbox: &Mailbox<M>) -> Arc<Self> {
+        let driver = Arc::<Self>::default();
+        let woken = driver.clone();
+        mailbox.set_waker(Some(Arc::new(move || {
+            *woken.woken.lock().unwrap() = true;
+            woken.told.notify_one();
+        })));
+        driver
+    }
+
+    fn sleep(&self) {
+        let mut woken = self.woken.lock().unwrap();
+        while !std::mem::take(&mut *woken) {
+            woken = self.told.wait(woken).unwrap();
+        }
+    }
 }
 
 /// Reads until `done` as a reactor does: a bounded delivery a turn, and no sleep while something
 /// waits.
-fn read<M>(mailbox: &Mailbox<M>, max: usize, mut each: impl FnMut(M) -> bool) {
+fn read<M>(driver: &Driver, mailbox: &Mailbox<M>, max: usize, mut each: impl FnMut(M) -> bool) {
     loop {
         for _ in 0..max {
             let Some(news) = mailbox.pop() else { break };
@@ -57,7 +79,7 @@ fn read<M>(mailbox: &Mailbox<M>, max: usize, mut each: impl FnMut(M) -> bool) {
             }
         }
         if mailbox.len() == 0 {
-            thread::park();
+            driver.sleep();
         }
     }
 }
@@ -85,10 +107,10 @@ fn nothing_posted_is_lost_or_read_twice_and_each_sender_keeps_its_order() {
     for max in [1, usize::MAX] {
         explore(move || {
             let mailbox = Mailbox::new();
-            mailbox.set_waker(Some(driver_waker()));
+            let driver = Driver::of(&mailbox);
             let senders = [0, 1].map(|id| sender(&mailbox, id, 2));
             let mut next = [0, 0];
-            read(&mailbox, max, |(id, n)| {
+            read(&driver, &mailbox, max, |(id, n)| {
                 assert_eq!(n, next[id]);
                 next[id] += 1;
                 next == [2, 2]
@@ -105,7 +127,7 @@ fn nothing_posted_is_lost_or_read_twice_and_each_sender_keeps_its_order() {
 fn a_reader_that_drains_before_it_sleeps_needs_no_second_look() {
     explore(|| {
         let mailbox = Mailbox::new();
-        mailbox.set_waker(Some(driver_waker()));
+        let driver = Driver::of(&mailbox);
         let senders = [0, 1].map(|id| sender(&mailbox, id, 2));
         let mut left = 4;
         while left > 0 {
@@ -113,7 +135,7 @@ fn a_reader_that_drains_before_it_sleeps_needs_no_second_look() {
                 left -= 1;
             }
             if left > 0 {
-                thread::park();
+                driver.sleep();
             }
         }
         join(senders);
@@ -126,9 +148,9 @@ fn a_waker_that_is_set_or_replaced_while_something_arrives_misses_nothing() {
         let mailbox = Mailbox::new();
         let senders = [0, 1].map(|id| sender(&mailbox, id, 1));
         mailbox.set_waker(Some(Arc::new(|| ())));
-        mailbox.set_waker(Some(driver_waker()));
+        let driver = Driver::of(&mailbox);
         let mut left = 2;
-        read(&mailbox, 1, |_| {
+        read(&driver, &mailbox, 1, |_| {
             left -= 1;
             left == 0
         });
@@ -171,7 +193,7 @@ fn a_remote_trigger_ends_once_fired_or_dropped_whoever_cancels_meanwhile() {
     for fires in [true, false] {
         explore(move || {
             let mailbox = Mailbox::<u64>::new();
-            mailbox.set_waker(Some(driver_waker()));
+            let driver = Driver::of(&mailbox);
             let (far, near) = FarEnd::<Value, u64>::new(mailbox.clone(), |id| id, 7, false);
             let (drops, asker) = (Count::default(), near.asker());
             let value = Value(drops.clone());
@@ -184,7 +206,7 @@ fn a_remote_trigger_ends_once_fired_or_dropped_whoever_cancels_meanwhile() {
                 }
             });
             asker.ask();
-            read(&mailbox, 1, |id| {
+            read(&driver, &mailbox, 1, |id| {
                 assert_eq!(id, 7);
                 true
             });
@@ -236,6 +258,7 @@ fn a_value_sent_to_a_closing_mailbox_is_taken_or_dropped_once() {
 /// A flow as its wakers see it.
 struct Cell {
     flag: Flag<Cell>,
+    driver: Arc<Driver>,
     mailbox: Arc<Mailbox<News>>,
     /// How many words of a wake are on their way.
     words: Count,
@@ -270,9 +293,10 @@ enum News {
 impl Cell {
     fn new() -> Arc<Self> {
         let mailbox = Mailbox::new();
-        mailbox.set_waker(Some(driver_waker()));
+        let driver = Driver::of(&mailbox);
         Arc::new(Self {
             flag: Flag::new(),
+            driver,
             mailbox,
             words: Count::default(),
             references: AtomicUsize::new(0),
@@ -291,7 +315,7 @@ impl Cell {
             end.is_some()
         };
         if !poll_once() {
-            read(&self.mailbox, 1, |news| match news {
+            read(&self.driver, &self.mailbox, 1, |news| match news {
                 News::Wake(cell) => {
                     cell.words.add(-1);
                     cell.flag.lower();
