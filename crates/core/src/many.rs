@@ -72,6 +72,9 @@ pub fn all<T: 'static, E: Fault>(
 }
 
 /// Every outcome, in the order of the inputs.
+///
+/// Outcomes that nobody takes, because whoever waited has left, are not silent: values go back
+/// where they came from, failures are reported.
 #[doc(alias = "DeferredList")]
 #[track_caller]
 pub fn all_settled<T: 'static, E: Fault>(
@@ -82,14 +85,32 @@ pub fn all_settled<T: 'static, E: Fault>(
     if inputs.is_empty() {
         return Deferred::ok(Vec::new());
     }
-    let mut outcomes: Vec<Option<Outcome<T, E>>> = Vec::new();
-    outcomes.resize_with(inputs.len(), || None);
+    let mut ended: Vec<Option<(Slot<T, E>, Option<Box<dyn FnOnce(T)>>)>> = Vec::new();
+    ended.resize_with(inputs.len(), || None);
     gather(inputs, site, move |arrival, _, trigger| match arrival {
-        Arrival::One(index, slot, _) => outcomes[index] = Some(slot.outcome),
+        Arrival::One(index, slot, from) => ended[index] = Some((slot, from.way_back())),
         Arrival::Last => {
-            if let Some(trigger) = trigger {
-                trigger.fire(outcomes.drain(..).flatten().collect());
+            let Some(trigger) = trigger else { return };
+            let (outcomes, rest): (Vec<_>, Vec<_>) = ended
+                .drain(..)
+                .flatten()
+                .map(|(slot, way)| (slot.outcome, (slot.trail, way)))
+                .unzip();
+            if outcomes
+                .iter()
+                .zip(&rest)
+                .any(|(outcome, (_, way))| !outcome.is_ok() || way.is_some())
+            {
+                trigger.on_unclaimed(move |outcomes: Vec<Outcome<T, E>>| {
+                    for (outcome, (trail, way)) in outcomes.into_iter().zip(rest) {
+                        match outcome {
+                            Outcome::Ok(value) => Kept { value, way }.give_back(),
+                            outcome => crate::report::unclaimed(outcome, &trail, site),
+                        }
+                    }
+                });
             }
+            trigger.fire(outcomes);
         }
     })
 }
@@ -123,7 +144,8 @@ pub fn first<T: 'static, E: Fault>(
 
 /// The first value; the others are asked to end. Fails with every error when none has one.
 ///
-/// Of nothing, and when every input was stopped: the first Stop, or `Stop(Lost)`.
+/// Of nothing, and when every input was stopped: the first Stop, or `Stop(Lost)`. A panic or a
+/// lost trigger that is not its end is reported.
 #[doc(alias = "any")]
 #[doc(alias = "select_ok")]
 #[track_caller]
@@ -147,14 +169,18 @@ pub fn first_ok<T: 'static, E: Fault>(
             }
             Outcome::Ok(value) => Kept::new(value, from).give_back(),
             Outcome::Err(error) => failed.push((index, error, slot.trail)),
-            Outcome::Stop(stop) => {
-                if stopped.is_none() {
-                    stopped = Some(stop);
-                }
-            }
+            Outcome::Stop(stop) if won.is_none() && stopped.is_none() => stopped = Some(stop),
+            outcome => crate::report::unclaimed(outcome, &slot.trail, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
+            if won.is_some() || !failed.is_empty() {
+                // It is not the end, so nobody else tells of it.
+                if let Some(stop) = stopped.take() {
+                    let stopped = Outcome::<T, E>::Stop(stop);
+                    crate::report::unclaimed(stopped, &E::Trail::default(), site);
+                }
+            }
             if let Some(won) = won.take() {
                 // Whoever asks for the first value has no use for why others have none.
                 return won.settle(trigger);

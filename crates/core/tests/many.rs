@@ -4,8 +4,8 @@ mod common;
 
 use common::{Log, checked, outcome_of};
 use thence_core::{
-    Deferred, Failure, Outcome, Stop, Trigger, all, all_settled, first, first_ok, hosting, join,
-    join3,
+    Deferred, Failure, Kind, Outcome, Stop, Trigger, all, all_settled, first, first_ok, hosting,
+    join, join3,
 };
 
 fn some(n: usize) -> (Vec<Trigger<u8>>, Vec<Deferred<u8>>) {
@@ -267,5 +267,48 @@ fn what_is_left_still_ends_its_members() {
         triggers.pop().unwrap().fail(Failure::msg("nobody looks"));
         reports.expect(&["nobody looks"]);
         assert_eq!(hosting::live(), hosting::Live::default());
+    });
+}
+
+#[test]
+fn outcomes_that_nobody_takes_are_not_silent() {
+    checked(|reports| {
+        let (mut triggers, inputs) = some(3);
+        drop(all_settled(inputs));
+        triggers.pop().unwrap().fail(Failure::msg("nobody looks"));
+        assert!(reports.is_empty(), "the others have not ended");
+        drop(triggers.pop());
+        triggers.pop().unwrap().fire(1);
+        assert_eq!(reports.len(), 2);
+        reports.expect_kinds(&[Kind::Lost, Kind::Failed]);
+    });
+}
+
+#[test]
+fn first_ok_reports_a_panic_that_is_not_its_end() {
+    checked(|reports| {
+        for panics_first in [false, true] {
+            for wins in [false, true] {
+                let (mut triggers, inputs) = some(2);
+                triggers[1].on_cancel(|| ());
+                triggers[0].on_cancel(|| ());
+                let mut inputs = inputs.into_iter();
+                let one = inputs.next().unwrap().map(|_| -> u8 { panic!("not the end") });
+                let seen = outcome_of(first_ok([one, inputs.next().unwrap()]));
+                let other = triggers.pop().unwrap();
+                let end = move || if wins { other.fire(1) } else { other.fail(Failure::msg("no")) };
+                let panics = triggers.pop().unwrap();
+                if panics_first {
+                    panics.fire(0);
+                    end();
+                } else {
+                    end();
+                    panics.fire(0);
+                }
+                let expected = if wins { "ok 1" } else { "err none of 1 succeeded: no" };
+                assert_eq!(seen.take().unwrap(), expected);
+                reports.expect_kinds(&[Kind::Panicked]);
+            }
+        }
     });
 }
