@@ -227,6 +227,21 @@ impl fmt::Display for Never {
     }
 }
 
+/// So that what cannot fail goes on as what can: `d.err_into()`, or `?`.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, Never};
+///
+/// let d: Deferred<&str, Never> = Deferred::ok("80");
+/// let port = d.err_into::<Failure>().and_then(|text| Ok(text.parse::<u16>()?));
+/// port.inspect(|port| assert_eq!(*port, 80)).report();
+/// ```
+impl From<Never> for Failure {
+    fn from(never: Never) -> Self {
+        match never {}
+    }
+}
+
 /// Bits that say which lane an outcome is on, or which lanes a step has a callback for.
 pub(crate) mod lane {
     pub(crate) const OK: u8 = 1;
