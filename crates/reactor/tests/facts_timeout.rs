@@ -88,9 +88,9 @@ fn fact_92_a_request_before_the_timeout_stays_a_cancellation_and_is_not_repeated
     canceller.cancel();
     drop(trigger);
     assert!(limited.is_cancelled());
+    assert_eq!(world.reactor.next_timeout(), None);
     world.pass(ms(20));
     assert_eq!(log.all(), ["asked"]);
-    assert_eq!(world.reactor.next_timeout(), None);
 }
 
 #[test]
