@@ -8,6 +8,16 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use crate::node::{WakeCell, cx};
 
 /// A thread's inbox. `Send + Sync`; get a thread's own with [`hosting::inbox`](crate::hosting).
+///
+/// ```
+/// use thence_core::hosting;
+///
+/// let inbox = hosting::inbox();
+/// let sender = inbox.clone();
+/// std::thread::spawn(move || sender.post(Box::new(|| println!("here")))).join().unwrap().unwrap();
+/// assert!(!inbox.is_empty());
+/// hosting::run_until_idle(); // prints
+/// ```
 pub struct Inbox {
     state: Mutex<State>,
 }
@@ -30,6 +40,13 @@ pub(crate) enum Entry {
 }
 
 /// The thread whose inbox it was has ended.
+///
+/// ```
+/// use thence_core::hosting::{self, Closed};
+///
+/// let inbox = std::thread::spawn(hosting::inbox).join().unwrap(); // that thread has ended
+/// assert_eq!(inbox.post(Box::new(|| ())), Err(Closed));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Closed;
 
@@ -47,24 +64,58 @@ impl Inbox {
     /// # Errors
     ///
     /// [`Closed`] when the thread has ended; `f` is dropped.
+    ///
+    /// ```
+    /// # use thence_core::hosting;
+    /// hosting::inbox().post(Box::new(|| println!("next turn"))).unwrap();
+    /// hosting::run_until_idle();
+    /// ```
     pub fn post(&self, f: Box<dyn FnOnce() + Send>) -> Result<(), Closed> {
         if self.push(Entry::Call(f)) { Ok(()) } else { Err(Closed) }
     }
 
     /// Sets what is called, on the sender's thread, when something arrives while the inbox was
     /// empty.
+    ///
+    /// ```
+    /// use std::sync::{Arc, mpsc};
+    /// use thence_core::hosting;
+    ///
+    /// let (tx, rx) = mpsc::channel();
+    /// let inbox = hosting::inbox();
+    /// inbox.set_waker(Arc::new(move || tx.send("a turn is due").unwrap()));
+    /// inbox.post(Box::new(|| ())).unwrap();
+    /// assert_eq!(rx.recv(), Ok("a turn is due"));
+    /// inbox.clear_waker();
+    /// hosting::run_until_idle();
+    /// ```
     pub fn set_waker(&self, waker: Arc<dyn Fn() + Send + Sync>) {
         let old = self.lock().waker.replace(waker);
         drop(old);
     }
 
     /// Takes that away again.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use thence_core::hosting;
+    /// let inbox = hosting::inbox();
+    /// inbox.set_waker(Arc::new(|| panic!("not any more")));
+    /// inbox.clear_waker();
+    /// inbox.post(Box::new(|| ())).unwrap();
+    /// hosting::run_until_idle();
+    /// ```
     pub fn clear_waker(&self) {
         let old = self.lock().waker.take();
         drop(old);
     }
 
     /// Whether nothing has arrived.
+    ///
+    /// ```
+    /// # use thence_core::hosting;
+    /// assert!(hosting::inbox().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.lock().queue.is_empty()
     }
