@@ -39,6 +39,7 @@ mod queue;
 mod report;
 mod scope;
 mod semaphore;
+mod shared;
 mod steps;
 pub mod testing;
 mod trigger;
@@ -64,4 +65,5 @@ pub use self::report::{
 };
 pub use self::scope::Scope;
 pub use self::semaphore::{Permit, Semaphore};
+pub use self::shared::Shared;
 pub use self::trigger::{RemoteTrigger, Trigger};

@@ -153,7 +153,7 @@ impl<T: 'static, E: Fault, F: FnOnce(E) -> T + 'static> Work<T, E> for Recover<F
     }
 }
 
-pub(super) struct Then<F>(pub(super) F);
+pub(crate) struct Then<F>(pub(crate) F);
 
 impl<T: 'static, E: Fault, D, F> Work<T, E> for Then<F>
 where
