@@ -19,6 +19,7 @@
 
 #![deny(unsafe_code)]
 
+mod crossing;
 mod deferred;
 mod dump;
 mod events;

@@ -147,7 +147,7 @@ fn with_handles_and_streams_gone_whoever_waits_for_room_has_his_item_back() {
         drop(queue);
         assert!(!d.is_ready());
         drop(stream);
-        let seen = outcome_of(d.or_else(|rejected| Err::<(), _>(rejected)).map_err(|rejected| {
+        let seen = outcome_of(d.or_else(Err::<(), _>).map_err(|rejected| {
             assert!(matches!(rejected, Rejected::Closed(7)));
             rejected
         }));
