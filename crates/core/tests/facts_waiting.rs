@@ -1,4 +1,4 @@
-//! Facts 114 to 123 of docs/facts.md: locks, semaphores and queues.
+//! Facts 114 to 123 of docs/from-twisted.md: locks, semaphores and queues.
 //!
 //! | fact | why it has no test here |
 //! |---|---|
