@@ -24,7 +24,7 @@ use crate::{Failure, Trigger};
 /// ```
 #[must_use = "dropping a Deferred stops waiting for it: attach a step, `.await` it, or end it with \
               `.done(..)` or `.report()`"]
-pub struct Deferred<T: 'static, E: Fault = Failure>(Inner<T, E>);
+pub struct Deferred<T: 'static, E: Fault = Failure>(Inner<T, E>); // Stays on its thread: send `trigger.remote()`.
 
 /// Either a node, or an outcome that never needed one.
 pub(crate) enum Inner<T: 'static, E: Fault> {
@@ -217,7 +217,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn done<M>(self, f: impl FnOnce(T) + 'static)
     where
         E: CannotFail,
-        Self: End<M>,
+        Self: End<M>, // For a Deferred in a Deferred: call `flatten()` first.
     {
         drop(self.step(crate::steps::Map(f), Location::caller()));
     }
@@ -238,7 +238,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     pub fn report<M>(self)
     where
-        Self: End<M>,
+        Self: End<M>, // For a Deferred in a Deferred: call `flatten()` first.
     {
         drop(self.step(crate::steps::Report, Location::caller()));
     }
@@ -372,8 +372,10 @@ impl fmt::Debug for Canceller {
 /// What the closures of `and_then`, `or_else`, `then` and `branch` may return: a `Result` or a
 /// [`Deferred`], and nothing else.
 #[diagnostic::on_unimplemented(
-    message = "a step that goes on asynchronously returns a `Result` or a `Deferred`, not `{Self}`",
-    note = "for a plain value use `map` (or `recover`), or wrap it in `Ok(..)`"
+    message = "the closure of this step returns a `Result` or a `Deferred`, not `{Self}`",
+    label = "its closure returns neither",
+    note = "for a plain value use `map` instead of `and_then` and `recover` instead of `or_else`, or \
+            return `Ok(value)`"
 )]
 pub trait IntoDeferred: sealed::IntoNext<Self::Value, Self::Error> {
     /// The value it ends with.

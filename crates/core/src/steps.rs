@@ -18,7 +18,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[doc(alias = "addCallback")]
     #[track_caller]
     #[inline]
-    pub fn map<U: 'static>(self, f: impl FnOnce(T) -> U + 'static) -> Deferred<U, E> {
+    pub fn map<U: 'static>(
+        self, // A Deferred has one consumer: go on with what this gives.
+        f: impl FnOnce(T) -> U + 'static,
+    ) -> Deferred<U, E> {
         self.step(Map(f), Location::caller())
     }
 
@@ -42,9 +45,12 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[doc(alias = "chain")]
     #[track_caller]
     #[inline]
-    pub fn and_then<D>(self, f: impl FnOnce(T) -> D + 'static) -> Deferred<D::Value, E>
+    pub fn and_then<D>(
+        self, // A Deferred has one consumer: go on with what this gives.
+        f: impl FnOnce(T) -> D + 'static,
+    ) -> Deferred<D::Value, E>
     where
-        D: IntoDeferred<Error = E>,
+        D: IntoDeferred<Error = E>, // Its error stays the same: use `?` or `err_into`.
     {
         self.step(AndThen(f), Location::caller())
     }
@@ -70,7 +76,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// Turns the error into another.
     #[track_caller]
-    pub fn map_err<F: Fault>(self, f: impl FnOnce(E) -> F + 'static) -> Deferred<T, F> {
+    pub fn map_err<F: Fault>(
+        self,
+        f: impl FnOnce(E) -> F + 'static, // `f` takes the error.
+    ) -> Deferred<T, F> {
         self.step(MapErr(f), Location::caller())
     }
 
@@ -83,9 +92,12 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// Goes on with the error; `f` returns a `Result` or a Deferred, and may change the error.
     #[doc(alias = "addErrback")]
     #[track_caller]
-    pub fn or_else<D>(self, f: impl FnOnce(E) -> D + 'static) -> Deferred<T, D::Error>
+    pub fn or_else<D>(
+        self,
+        f: impl FnOnce(E) -> D + 'static, // `f` takes the error of the Deferred it is put on.
+    ) -> Deferred<T, D::Error>
     where
-        D: IntoDeferred<Value = T>,
+        D: IntoDeferred<Value = T>, // An error handler gives a value of the type that was awaited.
     {
         self.step(OrElse(f), Location::caller())
     }
@@ -93,7 +105,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// Turns the error into a value, so that nothing is left that could fail.
     #[doc(alias = "addErrback")]
     #[track_caller]
-    pub fn recover(self, f: impl FnOnce(E) -> T + 'static) -> Deferred<T, Never> {
+    pub fn recover(
+        self,
+        f: impl FnOnce(E) -> T + 'static, // `f` takes the error and gives a value in its place.
+    ) -> Deferred<T, Never> {
         self.step(Recover(f), Location::caller())
     }
 

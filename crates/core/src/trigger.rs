@@ -26,7 +26,7 @@ use crate::{Failure, IntoDeferred};
 /// trigger.fire(1);
 /// trigger.fire(2); // the trigger was consumed
 /// ```
-pub struct Trigger<T: 'static, E: Fault = Failure>(Source<T, E>);
+pub struct Trigger<T: 'static, E: Fault = Failure>(Source<T, E>); // Stays on its thread: send `trigger.remote()`.
 
 impl<T: 'static, E: Fault> Trigger<T, E> {
     #[inline]
@@ -39,18 +39,27 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     #[doc(alias = "callback")]
     #[doc(alias = "send")]
     #[inline]
-    pub fn fire(self, value: T) {
+    pub fn fire(
+        self, // A Deferred ends once: this uses its trigger up.
+        value: T,
+    ) {
         self.0.settle(Outcome::Ok(value));
     }
 
     /// Ends it with an error.
     #[doc(alias = "errback")]
-    pub fn fail(self, error: E) {
+    pub fn fail(
+        self, // A Deferred ends once: this uses its trigger up.
+        error: E,
+    ) {
         self.0.settle(Outcome::Err(error));
     }
 
     /// Ends it with an outcome.
-    pub fn settle(self, outcome: Outcome<T, E>) {
+    pub fn settle(
+        self, // A Deferred ends once: this uses its trigger up.
+        outcome: Outcome<T, E>,
+    ) {
         self.0.settle(outcome);
     }
 
