@@ -387,6 +387,10 @@ pub trait IntoDeferred: sealed::IntoNext<Self::Value, Self::Error> {
 pub(crate) mod sealed {
     use super::{Deferred, Fault, Inner, Next, Outcome, Slot};
 
+    #[diagnostic::on_unimplemented(
+        message = "only a `Result` and a `Deferred` are what a step may go on with",
+        note = "give `{Self}` a method that returns a `Deferred`, and call it in the closure"
+    )]
     pub trait IntoNext<T: 'static, E: Fault> {
         /// Without a detour through a handle where the outcome is there.
         fn into_next(self) -> Next<T, E>;

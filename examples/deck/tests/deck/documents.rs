@@ -87,6 +87,95 @@ fn every_fact_has_its_test_or_its_written_difference() {
     assert!(missing.is_empty(), "docs/facts.md does not name {missing:?}");
 }
 
+/// A row is a number, a promise and its proof: tests, each a link to the file it is in.
+#[test]
+fn every_promise_of_the_contract_has_its_test() {
+    let contract = root().join("docs/contract.md");
+    let mut numbers = Vec::new();
+    let mut wrong = Vec::new();
+    for line in read(&contract).lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [number, _, proof] = cells[..] else { continue };
+        let Some((section, row)) = number.split_once('.') else { continue };
+        numbers.push((section.parse::<u32>(), row.parse::<u32>()));
+
+        let links: Vec<(&str, &str)> = proof
+            .split('[')
+            .skip(1)
+            .filter_map(|link| link.split_once(')')?.0.split_once("]("))
+            .collect();
+        if links.is_empty() && proof != "not there yet" {
+            wrong.push(format!("{number} has no test: {proof}"));
+        }
+        for (name, target) in links {
+            let file = contract.with_file_name(target);
+            let is_test = match file.parent() {
+                Some(folder) if folder.ends_with("compile_fail") => {
+                    file.file_stem().is_some_and(|stem| stem == name.trim_matches('`'))
+                }
+                _ => tests_of(&read(&file)).contains(name.trim_matches('`')),
+            };
+            if !is_test {
+                wrong.push(format!("{number}: {target} has no test {name} that runs"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+
+    let mut expected = Vec::new();
+    for (section, row) in &numbers {
+        let before = expected.last().map_or((0, 0), |(Ok(s), Ok(r))| (*s, *r));
+        let next =
+            if *section == Ok(before.0) { (before.0, before.1 + 1) } else { (before.0 + 1, 1) };
+        expected.push((Ok::<_, std::num::ParseIntError>(next.0), Ok(next.1)));
+        assert_eq!((section, row), (&Ok(next.0), &Ok(next.1)), "the rows are numbered in order");
+    }
+    assert!(numbers.len() > 100, "the contract has {} rows", numbers.len());
+}
+
+#[test]
+fn the_documentation_is_found_by_the_usual_names() {
+    let sources: String =
+        files(&root().join("crates"), "rs").iter().map(|path| read(path)).collect();
+    for name in [
+        "addCallback",
+        "addErrback",
+        "addBoth",
+        "callback",
+        "errback",
+        "deferToThread",
+        "gatherResults",
+        "inlineCallbacks",
+        "callLater",
+        "spawn",
+        "detach",
+        "oneshot",
+    ] {
+        assert!(
+            sources.contains(&format!("#[doc(alias = {name:?})]")),
+            "nothing is found by {name}"
+        );
+    }
+}
+
+#[test]
+fn the_readme_leads_with_async() {
+    let readme = read(&root().join("README.md"));
+    let blocks = blocks(&readme, "rust");
+    assert!(blocks.first().expect("README has code").contains("async"));
+}
+
+#[test]
+fn the_documents_say_what_becomes_of_panics_and_cycles() {
+    let architecture = read(&root().join("ARCHITECTURE.md"));
+    for promise in [
+        "With `panic = \"abort\"` a panicking callback aborts",
+        "**Cycles are found where they close.**",
+    ] {
+        assert!(architecture.contains(promise), "ARCHITECTURE.md does not say: {promise}");
+    }
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut documents = files(&root(), "md");
@@ -149,6 +238,27 @@ fn test_names(source: &str) -> BTreeSet<String> {
         ignored |= line.starts_with("#[ignore");
         let Some(name) = line.strip_prefix("fn ") else { continue };
         if !std::mem::take(&mut ignored) {
+            names.insert(name.split(['(', '<']).next().unwrap_or_default().to_owned());
+        }
+    }
+    names
+}
+
+/// The tests of `source` that run.
+fn tests_of(source: &str) -> BTreeSet<String> {
+    let mut marks = Vec::new();
+    let mut names = BTreeSet::new();
+    for line in source.lines().map(str::trim_start) {
+        if line.starts_with("#[") {
+            marks.push(line);
+            continue;
+        }
+        let marks = std::mem::take(&mut marks);
+        let is_test =
+            marks.contains(&"#[test]") && !marks.iter().any(|mark| mark.contains("ignore"));
+        if let Some(name) = line.strip_prefix("fn ")
+            && is_test
+        {
             names.insert(name.split(['(', '<']).next().unwrap_or_default().to_owned());
         }
     }
