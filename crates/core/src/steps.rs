@@ -2,14 +2,13 @@
 
 mod work;
 
-use std::panic::Location;
-
 pub(crate) use self::work::{AndThen, Arrive, Map, Report, error_lane};
 use self::work::{
     AndThenTry, Branch, Finally, Inspect, InspectErr, MapErr, OrElse, Recover, Settled, Shield,
     Then,
 };
 use crate::fault::Fault;
+use crate::node::here;
 use crate::outcome::{Never, Outcome};
 use crate::{Deferred, IntoDeferred};
 
@@ -22,7 +21,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self, // A Deferred has one consumer: go on with what this gives.
         f: impl FnOnce(T) -> U + 'static,
     ) -> Deferred<U, E> {
-        self.step(Map(f), Location::caller())
+        self.step(Map(f), here())
     }
 
     /// Goes on with the value; `f` returns a `Result` or a Deferred of the same error, so that
@@ -52,7 +51,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     where
         D: IntoDeferred<Error = E>, // Its error stays the same: use `?` or `err_into`.
     {
-        self.step(AndThen(f), Location::caller())
+        self.step(AndThen(f), here())
     }
 
     /// [`Deferred::and_then`] for a closure that uses `?` and returns a Deferred.
@@ -71,7 +70,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self,
         f: impl FnOnce(T) -> Result<Deferred<U, E>, E> + 'static,
     ) -> Deferred<U, E> {
-        self.step(AndThenTry(f), Location::caller())
+        self.step(AndThenTry(f), here())
     }
 
     /// Turns the error into another.
@@ -80,13 +79,13 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self,
         f: impl FnOnce(E) -> F + 'static, // `f` takes the error.
     ) -> Deferred<T, F> {
-        self.step(MapErr(f), Location::caller())
+        self.step(MapErr(f), here())
     }
 
     /// Turns the error into another by `From`, keeping the trail as far as the new one can.
     #[track_caller]
     pub fn err_into<F: Fault + From<E>>(self) -> Deferred<T, F> {
-        self.step(MapErr(F::from), Location::caller())
+        self.step(MapErr(F::from), here())
     }
 
     /// Goes on with the error; `f` returns a `Result` or a Deferred, and may change the error.
@@ -99,7 +98,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     where
         D: IntoDeferred<Value = T>, // An error handler gives a value of the type that was awaited.
     {
-        self.step(OrElse(f), Location::caller())
+        self.step(OrElse(f), here())
     }
 
     /// Turns the error into a value, so that nothing is left that could fail.
@@ -109,7 +108,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self,
         f: impl FnOnce(E) -> T + 'static, // `f` takes the error and gives a value in its place.
     ) -> Deferred<T, Never> {
-        self.step(Recover(f), Location::caller())
+        self.step(Recover(f), here())
     }
 
     /// Goes on with the whole outcome, a Stop among it.
@@ -119,7 +118,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self,
         f: impl FnOnce(Outcome<T, E>) -> D + 'static,
     ) -> Deferred<D::Value, D::Error> {
-        self.step(Then(f), Location::caller())
+        self.step(Then(f), here())
     }
 
     /// Goes on with `ok` or with `err`. What `ok` fails with is not seen by `err`.
@@ -134,33 +133,33 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         A: IntoDeferred,
         B: IntoDeferred<Value = A::Value, Error = A::Error>,
     {
-        self.step(Branch(ok, err), Location::caller())
+        self.step(Branch(ok, err), here())
     }
 
     /// Looks at the value.
     #[track_caller]
     pub fn inspect(self, f: impl FnOnce(&T) + 'static) -> Self {
-        self.step(Inspect(f), Location::caller())
+        self.step(Inspect(f), here())
     }
 
     /// Looks at the error, which stays unhandled.
     #[track_caller]
     pub fn inspect_err(self, f: impl FnOnce(&E) + 'static) -> Self {
-        self.step(InspectErr(f), Location::caller())
+        self.step(InspectErr(f), here())
     }
 
     /// Runs `f` however it ends, a Stop among it, and passes the end on. What has to wait is a
     /// [`Deferred::then`].
     #[track_caller]
     pub fn finally(self, f: impl FnOnce() + 'static) -> Self {
-        self.step(Finally(f), Location::caller())
+        self.step(Finally(f), here())
     }
 
     /// The outcome as a value. A `Stop(Cancelled)` that arrives here is delivered: the request is
     /// fulfilled, and clean-up that follows may wait.
     #[track_caller]
     pub fn settled(self) -> Deferred<Outcome<T, E>, Never> {
-        self.step(Settled, Location::caller())
+        self.step(Settled, here())
     }
 
     /// A request to end stops here: what is above runs on, and its end comes down as usual.
@@ -169,7 +168,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         if self.is_ready() {
             return self;
         }
-        self.step(Shield, Location::caller())
+        self.step(Shield, here())
     }
 }
 
@@ -177,6 +176,6 @@ impl<T: 'static, E: Fault> Deferred<Deferred<T, E>, E> {
     /// Waits for the inner one too.
     #[track_caller]
     pub fn flatten(self) -> Deferred<T, E> {
-        self.step(AndThen(|inner| inner), Location::caller())
+        self.step(AndThen(|inner| inner), here())
     }
 }
