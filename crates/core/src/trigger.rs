@@ -1,16 +1,15 @@
 //! The ends that fire.
 
-use std::any::Any;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::crossing::FarEnd;
 use crate::fault::Fault;
-use crate::inbox::{self, Entry, Inbox};
-use crate::node::{Slot, Source};
+use crate::inbox::{self, Entry};
+use crate::node::{Slot, Source, cx, run_guarded};
 use crate::outcome::Outcome;
 use crate::{Failure, IntoDeferred};
 
@@ -126,7 +125,8 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
 
     /// The trigger as something that another thread can fire.
     ///
-    /// The outcome travels through this thread's inbox and fires in its next turn.
+    /// The outcome travels through this thread's inbox and fires in its next turn. A thread that
+    /// ends before that ends the Deferred `Lost`, and what was sent is dropped.
     pub fn remote(self) -> RemoteTrigger<T, E>
     where
         T: Send,
@@ -134,26 +134,17 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        let shared = Arc::new(Shared {
-            outcome: Mutex::new(None),
-            cancelled: AtomicBool::new(self.is_cancelled()),
-        });
-        let cancelled = Arc::downgrade(&shared);
-        self.0.note_cancel(Box::new(move || {
-            if let Some(shared) = cancelled.upgrade() {
-                shared.cancelled.store(true, Ordering::Release);
-            }
-        }));
-        let at_home = shared.clone();
-        let arrived = move || {
-            let sent = at_home.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match sent {
-                Some(outcome) => self.settle(outcome),
-                None => drop(self),
-            }
+        let mailbox = inbox::mine().mailbox.clone();
+        let (far, near) = FarEnd::new(mailbox, Entry::Remote, id, self.is_cancelled());
+        let asker = near.asker();
+        self.0.note_cancel(Box::new(move || asker.ask()));
+        let arrived = move || match near.take() {
+            Some(outcome) => self.settle(outcome),
+            None => drop(self),
         };
-        REMOTES.with_borrow_mut(|remotes| remotes.insert(id, Box::new(arrived)));
-        RemoteTrigger { shared, id, inbox: inbox::mine() }
+        // A thread that is ending keeps none, and nothing arrives there: dropped, it ends now.
+        let _ = REMOTES.try_with(|remotes| remotes.borrow_mut().0.insert(id, Box::new(arrived)));
+        RemoteTrigger(far)
     }
 }
 
@@ -167,16 +158,9 @@ impl<T: 'static, E: Fault> fmt::Debug for Trigger<T, E> {
 }
 
 /// A [`Trigger`] for another thread. Dropped unfired: `Stop(Lost)`, or `Stop(Cancelled)`.
-pub struct RemoteTrigger<T: Send + 'static, E: Fault + Send = Failure> {
-    shared: Arc<Shared<T, E>>,
-    id: u64,
-    inbox: Arc<Inbox>,
-}
-
-struct Shared<T, E: Fault> {
-    outcome: Mutex<Option<Outcome<T, E>>>,
-    cancelled: AtomicBool,
-}
+pub struct RemoteTrigger<T: Send + 'static, E: Fault + Send = Failure>(
+    FarEnd<Outcome<T, E>, Entry>,
+);
 
 impl<T: Send + 'static, E: Fault + Send> RemoteTrigger<T, E> {
     /// Ends it with a value.
@@ -191,19 +175,12 @@ impl<T: Send + 'static, E: Fault + Send> RemoteTrigger<T, E> {
 
     /// Ends it with an outcome.
     pub fn settle(self, outcome: Outcome<T, E>) {
-        *self.shared.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.0.send(outcome);
     }
 
     /// Whether somebody asked for the end.
     pub fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Acquire)
-    }
-}
-
-impl<T: Send + 'static, E: Fault + Send> Drop for RemoteTrigger<T, E> {
-    fn drop(&mut self) {
-        // Fired or not, the trigger at home learns of its end here, once.
-        self.inbox.push(Entry::Remote(self.id));
+        self.0.is_asked()
     }
 }
 
@@ -217,23 +194,23 @@ impl<T: Send + 'static, E: Fault + Send> fmt::Debug for RemoteTrigger<T, E> {
 
 /// A remote trigger's outcome has come home.
 pub(crate) fn arrived(id: u64) {
-    let arrived = REMOTES.try_with(|remotes| remotes.borrow_mut().remove(&id)).ok().flatten();
+    let arrived = REMOTES.try_with(|remotes| remotes.borrow_mut().0.remove(&id)).ok().flatten();
     if let Some(arrived) = arrived {
         arrived();
     }
 }
 
-/// The triggers that stay at home while their remote ends travel.
+/// The triggers that stay at home while their remote ends travel, in the order they were made.
 #[derive(Default)]
-struct Remotes(HashMap<u64, Box<dyn FnOnce()>>);
+struct Remotes(BTreeMap<u64, Box<dyn FnOnce()>>);
 
-impl Remotes {
-    fn insert(&mut self, id: u64, arrived: Box<dyn FnOnce()>) {
-        self.0.insert(id, arrived);
-    }
-
-    fn remove(&mut self, id: &u64) -> Option<Box<dyn FnOnce()>> {
-        self.0.remove(id)
+impl Drop for Remotes {
+    fn drop(&mut self) {
+        while let Some((_, arrived)) = self.0.pop_first() {
+            // With the trigger goes what was sent and not read. A panic in it would be the end of
+            // the process.
+            cx().enter(|| run_guarded(|| drop(arrived)));
+        }
     }
 }
 
@@ -242,6 +219,6 @@ thread_local! {
 }
 
 const _: () = {
-    fn is_send<T: Any + Send>() {}
-    let _ = is_send::<RemoteTrigger<u8>>;
+    fn crosses<T: Send + Sync>() {}
+    let _ = crosses::<RemoteTrigger<u8>>;
 };

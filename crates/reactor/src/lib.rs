@@ -74,6 +74,7 @@ mod reactor;
 mod run;
 mod signals;
 mod sleep;
+mod testing;
 mod time;
 mod timers;
 mod turn;
@@ -88,6 +89,7 @@ pub use self::{
     run::run,
     signals::{Signal, signal},
     sleep::{Sleep, sleep, sleep_until},
+    testing::test,
     time::{DeferredExt, Elapsed, after, now},
 };
 pub use thence_core::hosting::Closed;
