@@ -150,18 +150,13 @@ fn nest(d: Deferred<usize>) -> Deferred<usize> {
 }
 
 #[test]
-fn a_million_nested_flows_end() {
+fn a_million_nested_flows_end_and_are_asked_to_end() {
     on_a_small_stack(|| {
         let (trigger, d) = Deferred::new();
         let d = nest(d);
         trigger.fire(0);
         d.inspect(|n| assert_eq!(*n, MANY)).report();
-    });
-}
 
-#[test]
-fn a_million_nested_flows_are_asked_to_end() {
-    on_a_small_stack(|| {
         let (trigger, d) = Deferred::new();
         let d = nest(d);
         d.cancel();
