@@ -83,3 +83,20 @@ fn where_nobody_waits_yet_or_an_await_does_the_outer_forwards_one_hop_and_never_
         }
     });
 }
+
+#[test]
+fn what_forwards_to_one_that_forwards_waits_for_what_that_one_waits_for() {
+    checked(|_| {
+        let (trigger, mut d) = Deferred::<usize>::new();
+        for _ in 0..1000 {
+            let (go, outer) = Deferred::<()>::new();
+            let inner = d;
+            d = outer.and_then(move |()| inner);
+            go.fire(());
+            // The source, and the one that forwards to it.
+            assert_eq!(nodes(), 2);
+        }
+        trigger.fire(7);
+        assert_eq!(outcome_of(d).take().unwrap(), "ok 7");
+    });
+}
