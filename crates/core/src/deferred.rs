@@ -25,7 +25,7 @@ use crate::{Failure, Trigger};
 /// ```
 #[must_use = "dropping a Deferred stops waiting for it: attach a step, `.await` it, or end it with \
               `.done(..)` or `.report()`"]
-pub struct Deferred<T: 'static, E: Fault = Failure>(Inner<T, E>);
+pub struct Deferred<T: 'static, E: Fault = Failure>(Inner<T, E>); // Stays on its thread: send `trigger.remote()`.
 
 /// Either a node, or an outcome that never needed one.
 pub(crate) enum Inner<T: 'static, E: Fault> {
@@ -333,7 +333,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn done<M>(self, f: impl FnOnce(T) + 'static)
     where
         E: CannotFail,
-        Self: End<M>,
+        Self: End<M>, // For a Deferred in a Deferred: call `flatten()` first.
     {
         drop(self.step(crate::steps::Map(f), here()));
     }
@@ -354,7 +354,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     pub fn report<M>(self)
     where
-        Self: End<M>,
+        Self: End<M>, // For a Deferred in a Deferred: call `flatten()` first.
     {
         drop(self.step(crate::steps::Report, here()));
     }
@@ -516,8 +516,10 @@ impl fmt::Debug for Canceller {
 /// or_zero(|| Deferred::ok(4)).done(|n| assert_eq!(n, 4));
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "a step that goes on asynchronously returns a `Result` or a `Deferred`, not `{Self}`",
-    note = "for a plain value use `map` (or `recover`), or wrap it in `Ok(..)`"
+    message = "the closure of this step returns a `Result` or a `Deferred`, not `{Self}`",
+    label = "its closure returns neither",
+    note = "for a plain value use `map` instead of `and_then` and `recover` instead of `or_else`, or \
+            return `Ok(value)`"
 )]
 pub trait IntoDeferred: sealed::IntoNext<Self::Value, Self::Error> {
     /// The value it ends with.
@@ -529,6 +531,10 @@ pub trait IntoDeferred: sealed::IntoNext<Self::Value, Self::Error> {
 pub(crate) mod sealed {
     use super::{Deferred, Fault, Inner, Next, Outcome, Slot};
 
+    #[diagnostic::on_unimplemented(
+        message = "only a `Result` and a `Deferred` are what a step may go on with",
+        note = "give `{Self}` a method that returns a `Deferred`, and call it in the closure"
+    )]
     pub trait IntoNext<T: 'static, E: Fault> {
         /// Without a detour through a handle where the outcome is there.
         fn into_next(self) -> Next<T, E>;

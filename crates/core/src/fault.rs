@@ -36,6 +36,12 @@ use crate::{Failure, Never};
 /// let d: Deferred<u8, Refused> = Deferred::err(Refused(3));
 /// d.recover(|refused| refused.0).done(|code| assert_eq!(code, 3));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a Deferred",
+    label = "neither an error nor a `Fault`",
+    note = "use `Failure`, which takes any error; or implement `std::error::Error` for `{Self}`, or \
+            `thence::Fault`"
+)]
 pub trait Fault: Sized + 'static {
     /// Where the sites go that do not fit into the error itself; `()` where they do.
     type Trail: Clone + Default + 'static;
@@ -115,6 +121,7 @@ impl Fault for Never {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: std::error::Error + 'static> Fault for E {
     type Trail = Ends;
     type Awaited<T> = Result<T, Self>;

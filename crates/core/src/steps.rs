@@ -26,7 +26,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[doc(alias = "addCallback")]
     #[track_caller]
     #[inline]
-    pub fn map<U: 'static>(self, f: impl FnOnce(T) -> U + 'static) -> Deferred<U, E> {
+    pub fn map<U: 'static>(
+        self, // A Deferred has one consumer: go on with what this gives.
+        f: impl FnOnce(T) -> U + 'static,
+    ) -> Deferred<U, E> {
         self.step(Map(f), here())
     }
 
@@ -51,9 +54,12 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[doc(alias = "chain")]
     #[track_caller]
     #[inline]
-    pub fn and_then<D>(self, f: impl FnOnce(T) -> D + 'static) -> Deferred<D::Value, E>
+    pub fn and_then<D>(
+        self, // A Deferred has one consumer: go on with what this gives.
+        f: impl FnOnce(T) -> D + 'static,
+    ) -> Deferred<D::Value, E>
     where
-        D: IntoDeferred<Error = E>,
+        D: IntoDeferred<Error = E>, // Its error stays the same: use `?` or `err_into`.
     {
         self.step(AndThen(f), here())
     }
@@ -88,7 +94,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     ///     .done(drop);
     /// ```
     #[track_caller]
-    pub fn map_err<F: Fault>(self, f: impl FnOnce(E) -> F + 'static) -> Deferred<T, F> {
+    pub fn map_err<F: Fault>(
+        self,
+        f: impl FnOnce(E) -> F + 'static, // `f` takes the error.
+    ) -> Deferred<T, F> {
         self.step(MapErr(f), here())
     }
 
@@ -119,9 +128,12 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// ```
     #[doc(alias = "addErrback")]
     #[track_caller]
-    pub fn or_else<D>(self, f: impl FnOnce(E) -> D + 'static) -> Deferred<T, D::Error>
+    pub fn or_else<D>(
+        self,
+        f: impl FnOnce(E) -> D + 'static, // `f` takes the error of the Deferred it is put on.
+    ) -> Deferred<T, D::Error>
     where
-        D: IntoDeferred<Value = T>,
+        D: IntoDeferred<Value = T>, // An error handler gives a value of the type that was awaited.
     {
         self.step(OrElse(f), here())
     }
@@ -137,7 +149,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// ```
     #[doc(alias = "addErrback")]
     #[track_caller]
-    pub fn recover(self, f: impl FnOnce(E) -> T + 'static) -> Deferred<T, Never> {
+    pub fn recover(
+        self,
+        f: impl FnOnce(E) -> T + 'static, // `f` takes the error and gives a value in its place.
+    ) -> Deferred<T, Never> {
         self.step(Recover(f), here())
     }
 

@@ -25,7 +25,7 @@ use crate::{Failure, IntoDeferred};
 /// trigger.fire(1);
 /// trigger.fire(2); // the trigger was consumed
 /// ```
-pub struct Trigger<T: 'static, E: Fault = Failure>(Source<T, E>);
+pub struct Trigger<T: 'static, E: Fault = Failure>(Source<T, E>); // Stays on its thread: send `trigger.remote()`.
 
 impl<T: 'static, E: Fault> Trigger<T, E> {
     #[inline]
@@ -46,7 +46,10 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     #[doc(alias = "callback")]
     #[doc(alias = "send")]
     #[inline]
-    pub fn fire(self, value: T) {
+    pub fn fire(
+        self, // A Deferred ends once: this uses its trigger up.
+        value: T,
+    ) {
         self.0.settle(Outcome::Ok(value));
     }
 
@@ -60,7 +63,10 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     /// d.recover(|failure| failure.to_string().len() as u8).done(|n| assert_eq!(n, 6));
     /// ```
     #[doc(alias = "errback")]
-    pub fn fail(self, error: E) {
+    pub fn fail(
+        self, // A Deferred ends once: this uses its trigger up.
+        error: E,
+    ) {
         self.0.settle(Outcome::Err(error));
     }
 
@@ -74,7 +80,10 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     /// trigger.settle(parsed.into());
     /// d.inspect(|port| assert_eq!(*port, 80)).report();
     /// ```
-    pub fn settle(self, outcome: Outcome<T, E>) {
+    pub fn settle(
+        self, // A Deferred ends once: this uses its trigger up.
+        outcome: Outcome<T, E>,
+    ) {
         self.0.settle(outcome);
     }
 

@@ -115,6 +115,90 @@ fn the_count_of_the_facts_is_right() {
     assert_eq!(rows, expected, "the table should read:\n{}", table(&expected));
 }
 
+/// A row is a number, a promise and its proof: tests, each a link to the file it is in.
+#[test]
+fn every_promise_of_the_contract_has_its_test() {
+    let contract = root().join("docs/contract.md");
+    let (mut last, mut rows, mut wrong) = ((0, 0), 0, Vec::new());
+    for line in read(&contract).lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [number, _, proof] = cells[..] else { continue };
+        let Some((section, row)) = number.split_once('.') else { continue };
+        let parsed = (section.parse::<u32>(), row.parse::<u32>());
+        let (Ok(section), Ok(row)) = parsed else { panic!("{number} is no number") };
+        if (section, row) != (last.0, last.1 + 1) && (section, row) != (last.0 + 1, 1) {
+            wrong.push(format!("{number} does not follow {}.{}", last.0, last.1));
+        }
+        (last, rows) = ((section, row), rows + 1);
+
+        let links: Vec<(&str, &str)> = proof
+            .split('[')
+            .skip(1)
+            .filter_map(|link| link.split_once(')')?.0.split_once("]("))
+            .collect();
+        if links.is_empty() && proof != "not there yet" {
+            wrong.push(format!("{number} has no test: {proof}"));
+        }
+        for (name, target) in links {
+            let (name, file) = (name.trim_matches('`'), contract.with_file_name(target));
+            let is_there = match file.parent() {
+                Some(folder) if folder.ends_with("compile_fail") => {
+                    file.is_file() && file.file_stem().is_some_and(|stem| stem == name)
+                }
+                _ => fs::read_to_string(&file).is_ok_and(|file| tests_of(&file).contains(name)),
+            };
+            if !is_there {
+                wrong.push(format!("{number}: {target} has no test {name} that runs"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(rows > 100, "the contract has {rows} rows");
+}
+
+#[test]
+fn the_documentation_is_found_by_the_usual_names() {
+    let sources: String =
+        files(&root().join("crates"), "rs").iter().map(|path| read(path)).collect();
+    for name in [
+        "addCallback",
+        "addErrback",
+        "addBoth",
+        "callback",
+        "errback",
+        "deferToThread",
+        "gatherResults",
+        "inlineCallbacks",
+        "callLater",
+        "spawn",
+        "detach",
+        "oneshot",
+    ] {
+        assert!(
+            sources.contains(&format!("#[doc(alias = {name:?})]")),
+            "nothing is found by {name}"
+        );
+    }
+}
+
+#[test]
+fn the_readme_leads_with_async() {
+    let readme = read(&root().join("README.md"));
+    let blocks = blocks(&readme, "rust");
+    assert!(blocks.first().expect("README has code").contains("async"));
+}
+
+#[test]
+fn the_documents_say_what_becomes_of_panics_and_cycles() {
+    let architecture = read(&root().join("ARCHITECTURE.md"));
+    for promise in [
+        "With `panic = \"abort\"` a panicking callback aborts",
+        "**Cycles are found where they close.**",
+    ] {
+        assert!(architecture.contains(promise), "ARCHITECTURE.md does not say: {promise}");
+    }
+}
+
 #[test]
 fn links_between_documents_lead_somewhere() {
     let mut documents = files(&root(), "md");
@@ -234,6 +318,29 @@ fn test_names(source: &str) -> BTreeSet<String> {
         ignored |= line.starts_with("#[ignore");
         let Some(name) = line.strip_prefix("fn ") else { continue };
         if !std::mem::take(&mut ignored) {
+            names.insert(name.split(['(', '<']).next().unwrap_or_default().to_owned());
+        }
+    }
+    names
+}
+
+/// The tests of `source` that run. What every driver must do stands in a list.
+fn tests_of(source: &str) -> BTreeSet<String> {
+    let listed = source.split_once("\non_every_driver! {").map_or("", |(_, list)| list);
+    let listed = listed.lines().skip(1).map_while(|line| line.strip_suffix(','));
+    let mut names: BTreeSet<String> = listed.map(|name| name.trim().to_owned()).collect();
+    let mut marks = Vec::new();
+    for line in source.lines().map(str::trim_start) {
+        if line.starts_with("#[") {
+            marks.push(line);
+            continue;
+        }
+        let marks = std::mem::take(&mut marks);
+        let is_test =
+            marks.contains(&"#[test]") && !marks.iter().any(|mark| mark.contains("ignore"));
+        if let Some(name) = line.strip_prefix("fn ")
+            && is_test
+        {
             names.insert(name.split(['(', '<']).next().unwrap_or_default().to_owned());
         }
     }
