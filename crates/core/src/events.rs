@@ -64,6 +64,11 @@ enum Run<E> {
 
 impl Emitter {
     /// A set without handlers.
+    ///
+    /// ```
+    /// let emitter = thence_core::Emitter::new();
+    /// emitter.emit("nobody listens");
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -71,6 +76,20 @@ impl Emitter {
     /// Has `handler` run for every event of its type from now on.
     ///
     /// It may return `()`, a `Result<(), Failure>`, or a `Deferred`.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Emitter, Failure};
+    ///
+    /// struct Order(u32);
+    ///
+    /// let emitter = Emitter::new();
+    /// emitter.on(|order: &Order| println!("order {}", order.0));
+    /// emitter.on(|order: &Order| {
+    ///     if order.0 > 0 { Ok(()) } else { Err(Failure::msg("an order of nothing")) }
+    /// });
+    /// emitter.on(|_: &Order| Deferred::<()>::ok(()));
+    /// emitter.emit(Order(3));
+    /// ```
     #[track_caller]
     pub fn on<E: 'static, R: Reaction>(&self, handler: impl Fn(&E) -> R + 'static) -> Subscription {
         self.subscribe(
@@ -80,6 +99,19 @@ impl Emitter {
     }
 
     /// Has `handler` run for the next event of its type.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use thence_core::Emitter;
+    ///
+    /// let times = Rc::new(Cell::new(0));
+    /// let count = times.clone();
+    /// let emitter = Emitter::new();
+    /// emitter.once(move |_: &u8| count.set(count.get() + 1));
+    /// emitter.emit(1_u8);
+    /// emitter.emit(2_u8);
+    /// assert_eq!(times.get(), 1);
+    /// ```
     #[track_caller]
     pub fn once<E: 'static, R: Reaction>(
         &self,
@@ -90,6 +122,16 @@ impl Emitter {
     }
 
     /// The next event of its type; [`Emitter::events`] gives the ones after it too.
+    ///
+    /// ```
+    /// use thence_core::{Emitter, flow};
+    ///
+    /// let emitter = Emitter::new();
+    /// let next = emitter.next::<u8>();
+    /// let d = flow(async move { Ok(next.await? + 1) });
+    /// emitter.emit(1_u8);
+    /// d.inspect(|n| assert_eq!(*n, 2)).report();
+    /// ```
     #[track_caller]
     pub fn next<E: Clone + 'static>(&self) -> Deferred<E> {
         let (trigger, d) = Deferred::new();
@@ -108,6 +150,14 @@ impl Emitter {
     }
 
     /// Emits an event: its handlers run by the firing rule.
+    ///
+    /// ```
+    /// use thence_core::Emitter;
+    ///
+    /// let emitter = Emitter::new();
+    /// emitter.on(|text: &String| println!("{text}"));
+    /// emitter.emit("hello".to_owned()); // prints before it returns
+    /// ```
     pub fn emit<E: 'static>(&self, event: E) {
         for reaction in self.react(event) {
             drop(reaction);
@@ -115,6 +165,14 @@ impl Emitter {
     }
 
     /// Emits an event and tells when all its handlers have ended.
+    ///
+    /// ```
+    /// use thence_core::Emitter;
+    ///
+    /// let emitter = Emitter::new();
+    /// emitter.on(|n: &u8| println!("{n}"));
+    /// emitter.deliver(1_u8).done(|told| assert_eq!((told.handlers, told.failed), (1, 0)));
+    /// ```
     #[track_caller]
     pub fn deliver<E: 'static>(&self, event: E) -> Deferred<Delivered, Never> {
         let reactions = self.react(event);
@@ -252,6 +310,16 @@ fn told<E>(
 }
 
 /// A handler that was added. Dropping it keeps the handler.
+///
+/// ```
+/// use thence_core::Emitter;
+///
+/// let emitter = Emitter::new();
+/// let subscription = emitter.on(|n: &u8| println!("{n}"));
+/// emitter.emit(1_u8); // prints
+/// subscription.cancel();
+/// emitter.emit(2_u8); // does not
+/// ```
 #[derive(Clone)]
 pub struct Subscription {
     remove: Rc<dyn Remove>,
@@ -259,6 +327,13 @@ pub struct Subscription {
 
 impl Subscription {
     /// Removes the handler; an event that is queued already does not reach it any more.
+    ///
+    /// ```
+    /// # use thence_core::Emitter;
+    /// let emitter = Emitter::new();
+    /// emitter.on(|n: &u8| println!("{n}")).cancel();
+    /// emitter.emit(1_u8);
+    /// ```
     pub fn cancel(&self) {
         self.remove.remove();
     }
@@ -315,6 +390,17 @@ impl<E: 'static> Drop for Awaited<E> {
 }
 
 /// What [`deliver`] tells.
+///
+/// ```
+/// use thence_core::{Emitter, Failure, testing::expect_unhandled};
+///
+/// let emitter = Emitter::new();
+/// emitter.on(|_: &u8| ());
+/// emitter.on(|_: &u8| Err(Failure::msg("no room")));
+/// expect_unhandled(1, || {
+///     emitter.deliver(1_u8).done(|told| assert_eq!((told.handlers, told.failed), (2, 1)));
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Delivered {
@@ -384,23 +470,54 @@ pub fn on<E: 'static, R: Reaction>(handler: impl Fn(&E) -> R + 'static) -> Subsc
 }
 
 /// [`Emitter::once`] on this thread's own set.
+///
+/// ```
+/// struct Ready;
+///
+/// thence_core::once(|_: &Ready| println!("ready"));
+/// thence_core::emit(Ready); // prints
+/// thence_core::emit(Ready); // does not
+/// ```
 #[track_caller]
 pub fn once<E: 'static, R: Reaction>(handler: impl FnOnce(&E) -> R + 'static) -> Subscription {
     OWN.with(Clone::clone).once(handler)
 }
 
 /// [`Emitter::next`] on this thread's own set.
+///
+/// ```
+/// #[derive(Clone)]
+/// struct Ready(u8);
+///
+/// let next = thence_core::next::<Ready>();
+/// thence_core::emit(Ready(7));
+/// next.inspect(|ready| assert_eq!(ready.0, 7)).report();
+/// ```
 #[track_caller]
 pub fn next<E: Clone + 'static>() -> Deferred<E> {
     OWN.with(Clone::clone).next()
 }
 
 /// [`Emitter::emit`] on this thread's own set.
+///
+/// ```
+/// struct Beep;
+///
+/// thence_core::on(|_: &Beep| println!("beep"));
+/// thence_core::emit(Beep);
+/// ```
 pub fn emit<E: 'static>(event: E) {
     OWN.with(Clone::clone).emit(event);
 }
 
 /// [`Emitter::deliver`] on this thread's own set.
+///
+/// ```
+/// struct Beep;
+///
+/// thence_core::on(|_: &Beep| println!("beep"));
+/// thence_core::deliver(Beep).done(|told| assert_eq!(told.handlers, 1));
+/// ```
 #[track_caller]
 pub fn deliver<E: 'static>(event: E) -> Deferred<Delivered, Never> {
     OWN.with(Clone::clone).deliver(event)

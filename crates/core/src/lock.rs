@@ -52,6 +52,12 @@ struct Shared<T: 'static> {
 
 impl<T: 'static> Lock<T> {
     /// A lock that nobody holds.
+    ///
+    /// ```
+    /// # use thence_core::Lock;
+    /// let lock = Lock::new(vec![1]);
+    /// assert!(!lock.is_locked());
+    /// ```
     pub fn new(value: T) -> Self {
         Self(Rc::new(Shared {
             value: Cell::new(Some(Box::new(value))),
@@ -63,6 +69,20 @@ impl<T: 'static> Lock<T> {
     /// The guard, when its turn has come.
     ///
     /// Who leaves or is cancelled is passed over.
+    ///
+    /// ```
+    /// use thence_core::{Lock, flow};
+    ///
+    /// let total = Lock::new(1);
+    /// let handle = total.clone();
+    /// flow(async move {
+    ///     let mut total = handle.acquire().await; // cannot fail: no `?`
+    ///     *total += 1;
+    ///     Ok(())
+    /// })
+    /// .report();
+    /// assert_eq!(*total.try_acquire().unwrap(), 2);
+    /// ```
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Guard<T>, Never> {
         if let Some(guard) = self.try_acquire() {
@@ -74,6 +94,14 @@ impl<T: 'static> Lock<T> {
     }
 
     /// The guard, if nobody holds the lock.
+    ///
+    /// ```
+    /// # use thence_core::Lock;
+    /// let lock = Lock::new(());
+    /// let guard = lock.try_acquire();
+    /// assert!(guard.is_some());
+    /// assert!(lock.try_acquire().is_none());
+    /// ```
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Guard<T>> {
         let value = self.0.value.take()?;
@@ -107,11 +135,27 @@ impl<T: 'static> Lock<T> {
     }
 
     /// Whether somebody holds it, or it is on its way to somebody.
+    ///
+    /// ```
+    /// # use thence_core::Lock;
+    /// let lock = Lock::new(());
+    /// let _guard = lock.try_acquire();
+    /// assert!(lock.is_locked());
+    /// ```
     pub fn is_locked(&self) -> bool {
         self.0.holder.get().is_some()
     }
 
     /// How many wait for it.
+    ///
+    /// ```
+    /// # use thence_core::Lock;
+    /// let lock = Lock::new(());
+    /// let guard = lock.try_acquire();
+    /// let next = lock.acquire();
+    /// assert_eq!(lock.waiting(), 1);
+    /// # drop((guard, next));
+    /// ```
     pub fn waiting(&self) -> usize {
         self.0.waiting.len()
     }
@@ -164,6 +208,16 @@ impl<T: 'static> fmt::Debug for Lock<T> {
 }
 
 /// The value of a [`Lock`], for whoever holds it. Dropping it releases the lock.
+///
+/// ```
+/// use thence_core::Lock;
+///
+/// let lock = Lock::new(1);
+/// let mut guard = lock.try_acquire().unwrap();
+/// *guard += 1;
+/// drop(guard); // releases
+/// assert_eq!(*lock.try_acquire().unwrap(), 2);
+/// ```
 #[must_use = "dropping the guard releases the lock"]
 pub struct Guard<T: 'static = ()> {
     /// `None` once it is being dropped.

@@ -74,6 +74,16 @@ pub fn all<T: 'static, E: Fault>(
 /// Every outcome, in the order of the inputs.
 ///
 /// When it is left, values go back where they came from and failures are reported.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, all_settled};
+///
+/// let inputs = [Deferred::<u8>::ok(1), Deferred::err(Failure::msg("down"))];
+/// all_settled(inputs).done(|outcomes| {
+///     assert!(outcomes[0].is_ok());
+///     assert!(outcomes[1].is_err());
+/// });
+/// ```
 #[doc(alias = "DeferredList")]
 #[track_caller]
 pub fn all_settled<T: 'static, E: Fault>(
@@ -102,6 +112,19 @@ pub fn all_settled<T: 'static, E: Fault>(
 }
 
 /// The first end of any kind; the others are asked to end. Of nothing: `Stop(Lost)`.
+///
+/// A loser that fails is reported.
+///
+/// ```
+/// use thence_core::{Deferred, first};
+///
+/// let (slow, a) = Deferred::<&str>::new();
+/// let (quick, b) = Deferred::<&str>::new();
+/// let d = first([a, b]);
+/// quick.fire("quick");
+/// assert!(slow.is_cancelled());
+/// d.inspect(|text| assert_eq!(*text, "quick")).report();
+/// ```
 #[doc(alias = "race")]
 #[doc(alias = "select")]
 #[track_caller]
@@ -132,6 +155,17 @@ pub fn first<T: 'static, E: Fault>(
 ///
 /// Of nothing, and when every input was stopped: the first Stop, or `Stop(Lost)`. A panic or a
 /// lost trigger that is not its end is reported.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, first_ok};
+///
+/// let down = || Deferred::<u8>::err(Failure::msg("down"));
+/// first_ok([down(), Deferred::ok(7)]).inspect(|n| assert_eq!(*n, 7)).report();
+/// first_ok([down(), down()])
+///     .inspect_err(|all| assert_eq!(all.to_string(), "none of 2 succeeded: down; down"))
+///     .recover(|_| 0)
+///     .done(drop);
+/// ```
 #[doc(alias = "any")]
 #[doc(alias = "select_ok")]
 #[track_caller]
@@ -182,15 +216,40 @@ pub fn first_ok<T: 'static, E: Fault>(
 }
 
 /// Every error of a [`first_ok`] that found no value, in the order of its inputs.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, first_ok};
+///
+/// let d = first_ok([Deferred::<u8>::err(Failure::msg("down"))]);
+/// let d: Deferred<u8> = d.err_into(); // into a `Failure`
+/// d.inspect_err(|failure| assert_eq!(failure.to_string(), "none of 1 succeeded: down"))
+///     .recover(|_| 0)
+///     .done(drop);
+/// ```
 pub struct AllFailed<E: Fault>(Vec<(E, E::Trail)>);
 
 impl<E: Fault> AllFailed<E> {
     /// The errors.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, first_ok};
+    /// let d = first_ok([Deferred::<u8>::err(Failure::msg("down"))]);
+    /// d.recover(|all| all.errors().count() as u8).done(|n| assert_eq!(n, 1));
+    /// ```
     pub fn errors(&self) -> impl Iterator<Item = &E> {
         self.0.iter().map(|(error, _)| error)
     }
 
     /// The errors, by value.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, first_ok};
+    /// let d = first_ok([Deferred::<u8>::err(Failure::msg("down"))]);
+    /// d.map_err(|all| all.into_errors().remove(0))
+    ///     .inspect_err(|failure| assert_eq!(failure.to_string(), "down"))
+    ///     .recover(|_| 0)
+    ///     .done(drop);
+    /// ```
     pub fn into_errors(self) -> Vec<E> {
         self.0.into_iter().map(|(error, _)| error).collect()
     }

@@ -62,11 +62,27 @@ impl<T: 'static> Queue<T> {
     /// A queue of at most `size` items; who puts more waits.
     ///
     /// Of size 0 it is a meeting: who puts waits until somebody gets.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::bounded(2);
+    /// queue.put(1).report();
+    /// assert_eq!(queue.size(), Some(2));
+    /// ```
     pub fn bounded(size: usize) -> Self {
         Self::of(Some(size))
     }
 
     /// A queue of as many items as are put.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::unbounded();
+    /// for n in 0..1000 {
+    ///     queue.put(n).report(); // never waits
+    /// }
+    /// assert_eq!(queue.len(), 1000);
+    /// ```
     pub fn unbounded() -> Self {
         Self::of(None)
     }
@@ -92,6 +108,17 @@ impl<T: 'static> Queue<T> {
     /// # Errors
     ///
     /// [`Rejected::Closed`], with the item, when the queue is closed before the item is in.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::bounded(1);
+    /// queue.put("first").report();
+    /// let second = queue.put("second");
+    /// assert!(!second.is_ready());
+    /// queue.try_get();
+    /// assert!(second.is_ready());
+    /// # second.report();
+    /// ```
     #[doc(alias = "send")]
     #[track_caller]
     pub fn put(&self, item: T) -> Deferred<(), Rejected<T>> {
@@ -122,6 +149,14 @@ impl<T: 'static> Queue<T> {
     /// # Errors
     ///
     /// [`QueueClosed`], when nothing is left in a queue that is closed.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::unbounded();
+    /// let item = queue.get();
+    /// queue.put("late").report();
+    /// item.inspect(|item| assert_eq!(*item, "late")).report();
+    /// ```
     #[doc(alias = "recv")]
     #[track_caller]
     pub fn get(&self) -> Deferred<T, QueueClosed> {
@@ -129,6 +164,14 @@ impl<T: 'static> Queue<T> {
     }
 
     /// The next item, if there is one.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::unbounded();
+    /// assert_eq!(queue.try_get(), None);
+    /// queue.put(1).report();
+    /// assert_eq!(queue.try_get(), Some(1));
+    /// ```
     #[doc(alias = "try_recv")]
     pub fn try_get(&self) -> Option<T> {
         let first = self.0.items.borrow_mut().pop_first();
@@ -160,36 +203,84 @@ impl<T: 'static> Queue<T> {
     }
 
     /// Whether it is closed; there may be items in it yet.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::<u8>::unbounded();
+    /// queue.close();
+    /// assert!(queue.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.0.is_closed.get()
     }
 
     /// How many items are in it, without those that wait for room.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::unbounded();
+    /// queue.put(1).report();
+    /// assert_eq!(queue.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.0.items.borrow().len()
     }
 
     /// Whether no item is in it.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// assert!(Queue::<u8>::unbounded().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.0.items.borrow().is_empty()
     }
 
     /// How many items may be in it; `None` for one that is unbounded.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// assert_eq!(Queue::<u8>::unbounded().size(), None);
+    /// ```
     pub fn size(&self) -> Option<usize> {
         self.0.size
     }
 
     /// How many wait for an item.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::<u8>::unbounded();
+    /// let item = queue.get();
+    /// assert_eq!(queue.waiting_getters(), 1);
+    /// # drop(item);
+    /// ```
     pub fn waiting_getters(&self) -> usize {
         self.0.getters.len()
     }
 
     /// How many items wait for room.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::bounded(0);
+    /// let put = queue.put(1);
+    /// assert_eq!(queue.waiting_putters(), 1);
+    /// # assert_eq!(queue.try_get(), Some(1));
+    /// # put.report();
+    /// ```
     pub fn waiting_putters(&self) -> usize {
         self.0.putters.len()
     }
 
     /// What is in it and who waits, in order: the sites where they began to.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::bounded(2);
+    /// queue.put(1).report();
+    /// println!("{}", queue.dump());
+    /// ```
     pub fn dump(&self) -> impl fmt::Display + use<T> {
         let mut head = format!("queue: {}", self.len());
         if let Some(size) = self.0.size {

@@ -56,6 +56,16 @@ struct FailFast {
 
 impl Scope {
     /// An empty scope.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Scope};
+    ///
+    /// let requests = Scope::new();
+    /// let (trigger, request) = Deferred::<u8>::new();
+    /// requests.add(request);
+    /// drop(requests); // asks what it owns to end
+    /// assert!(trigger.is_cancelled());
+    /// ```
     pub fn new() -> Self {
         Self(Rc::new(Owner(Rc::default())))
     }
@@ -63,6 +73,18 @@ impl Scope {
     /// Runs a block with a scope of its own; ends with what the block gave, after everything the
     /// scope owns has ended. When the block fails or is stopped, what the scope owns is asked to
     /// end first.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure, Scope};
+    ///
+    /// let (trigger, member) = Deferred::<u8>::new();
+    /// let whole = Scope::run(|scope| async move {
+    ///     scope.add(member);
+    ///     Err::<(), _>(Failure::msg("the block failed"))
+    /// });
+    /// assert!(trigger.is_cancelled()); // and when it has ended, so has the whole
+    /// whole.recover(|failure| assert_eq!(failure.to_string(), "the block failed")).done(drop);
+    /// ```
     #[doc(alias = "nursery")]
     #[track_caller]
     pub fn run<T, F>(body: impl FnOnce(Self) -> F) -> Deferred<T>
@@ -111,6 +133,17 @@ impl Scope {
 
     /// Takes a Deferred in. A value is dropped; a failure nobody handled is reported, with this
     /// site as its last, unless it is what ends a [`Scope::run_fail_fast`].
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Scope};
+    ///
+    /// let scope = Scope::new();
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// scope.add(d.map(|n| println!("{n}")));
+    /// assert_eq!(scope.live(), 1);
+    /// trigger.fire(1);
+    /// assert_eq!(scope.live(), 0);
+    /// ```
     #[track_caller]
     pub fn add<T: 'static, E: Fault>(&self, d: Deferred<T, E>) {
         let owned = self.0.0.clone();
@@ -125,16 +158,47 @@ impl Scope {
     }
 
     /// Asks everything it owns to end.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Scope};
+    ///
+    /// let scope = Scope::new();
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// scope.add(d);
+    /// scope.cancel();
+    /// assert!(trigger.is_cancelled());
+    /// ```
     pub fn cancel(&self) {
         cancel(&self.0.0);
     }
 
     /// How many of its members have not ended.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Scope};
+    /// let scope = Scope::new();
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// scope.add(d);
+    /// assert_eq!(scope.live(), 1);
+    /// # trigger.fire(1);
+    /// ```
     pub fn live(&self) -> usize {
         self.0.0.borrow().live
     }
 
     /// Ends when everything that it owns has ended.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Scope};
+    ///
+    /// let scope = Scope::new();
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// scope.add(d);
+    /// let ended = scope.ended();
+    /// assert!(!ended.is_ready());
+    /// trigger.fire(1);
+    /// ended.done(|()| println!("all of it has ended"));
+    /// ```
     #[track_caller]
     pub fn ended(&self) -> Deferred<(), Never> {
         let (trigger, d) = Deferred::infallible();

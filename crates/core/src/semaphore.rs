@@ -54,6 +54,12 @@ impl Semaphore {
     /// # Panics
     ///
     /// If `limit` is 0: nobody could ever acquire anything.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let dials = Semaphore::new(2);
+    /// assert_eq!(dials.available(), 2);
+    /// ```
     pub fn new(limit: usize) -> Self {
         assert!(limit > 0, "a semaphore of 0 permits could never give one");
         Self(Rc::new(Shared {
@@ -68,6 +74,15 @@ impl Semaphore {
     /// One permit, when its turn has come.
     ///
     /// Who leaves or is cancelled is passed over.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let dials = Semaphore::new(2);
+    /// dials.acquire().done(|permit| {
+    ///     println!("one of two");
+    ///     drop(permit); // gives it back
+    /// });
+    /// ```
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit, Never> {
         self.acquire_many(1)
@@ -78,6 +93,12 @@ impl Semaphore {
     /// # Panics
     ///
     /// If `count` is more than the [limit](Semaphore::limit): it would wait for ever.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let bytes = Semaphore::new(1 << 20);
+    /// bytes.acquire_many(4096).done(|permit| assert_eq!(permit.count(), 4096));
+    /// ```
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Deferred<Permit, Never> {
         let limit = self.limit();
@@ -97,6 +118,13 @@ impl Semaphore {
     }
 
     /// One permit, if one is there and nobody waits for it.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let dials = Semaphore::new(1);
+    /// let permit = dials.try_acquire();
+    /// assert!(permit.is_some() && dials.try_acquire().is_none());
+    /// ```
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Permit> {
         try_acquire(&self.0, 1, Location::caller())
@@ -104,6 +132,17 @@ impl Semaphore {
 
     /// Acquires a permit, runs `f`, and gives the permit back when what `f` gave has ended: in a
     /// value, an error, a Stop, or a panic of `f`.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Semaphore};
+    ///
+    /// let dials = Semaphore::new(1);
+    /// let (connected, dial) = Deferred::<()>::new();
+    /// dials.run(move || dial).report();
+    /// assert_eq!(dials.available(), 0);
+    /// connected.fire(());
+    /// assert_eq!(dials.available(), 1);
+    /// ```
     #[track_caller]
     pub fn run<D: IntoDeferred>(
         &self,
@@ -116,21 +155,49 @@ impl Semaphore {
     }
 
     /// How many permits are there. With somebody waiting for more they are his.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let dials = Semaphore::new(2);
+    /// let _permit = dials.try_acquire();
+    /// assert_eq!(dials.available(), 1);
+    /// ```
     pub fn available(&self) -> usize {
         self.0.available.get()
     }
 
     /// How many permits there are in all.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// assert_eq!(Semaphore::new(2).limit(), 2);
+    /// ```
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
     /// How many wait.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let dials = Semaphore::new(1);
+    /// let permit = dials.try_acquire();
+    /// let next = dials.acquire();
+    /// assert_eq!(dials.waiting(), 1);
+    /// # drop((permit, next));
+    /// ```
     pub fn waiting(&self) -> usize {
         self.0.waiting.len()
     }
 
     /// Who holds permits and who waits, in order: how many, and the sites where they asked.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let dials = Semaphore::new(1);
+    /// let _permit = dials.try_acquire();
+    /// println!("{}", dials.dump());
+    /// ```
     pub fn dump(&self) -> impl fmt::Display + use<> {
         let (available, limit, waiting) = (self.available(), self.limit(), self.waiting());
         let mut dump =
@@ -178,6 +245,15 @@ fn serve(semaphore: &Rc<Shared>) {
 }
 
 /// One or several permits of a [`Semaphore`]. Dropping it gives them back.
+///
+/// ```
+/// # use thence_core::Semaphore;
+/// let dials = Semaphore::new(1);
+/// let permit = dials.try_acquire();
+/// assert_eq!(dials.available(), 0);
+/// drop(permit);
+/// assert_eq!(dials.available(), 1);
+/// ```
 #[must_use = "dropping the permit gives it back"]
 pub struct Permit {
     semaphore: Rc<Shared>,
@@ -187,6 +263,11 @@ pub struct Permit {
 
 impl Permit {
     /// How many permits it is.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// Semaphore::new(3).acquire_many(2).done(|permit| assert_eq!(permit.count(), 2));
+    /// ```
     pub fn count(&self) -> usize {
         self.count
     }

@@ -134,6 +134,12 @@ impl<T: Clone + 'static, E: Fault + Clone> Deferred<T, E> {
 
 impl<T: Clone + 'static, E: Fault + Clone> Shared<T, E> {
     /// One more waiter; also after it has ended.
+    ///
+    /// ```
+    /// # use thence_core::Deferred;
+    /// let shared = Deferred::<u8>::ok(7).shared();
+    /// shared.wait().inspect(|n| assert_eq!(*n, 7)).report();
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> Deferred<T, E> {
         let work = &self.0;
@@ -154,16 +160,45 @@ impl<T: Clone + 'static, E: Fault + Clone> Shared<T, E> {
     }
 
     /// Whether it has ended, so that a [`Shared::wait`] from now on is ready.
+    ///
+    /// ```
+    /// # use thence_core::Deferred;
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let shared = d.shared();
+    /// assert!(!shared.is_ready());
+    /// trigger.fire(1);
+    /// assert!(shared.is_ready());
+    /// ```
     pub fn is_ready(&self) -> bool {
         self.0.line.borrow().is_served
     }
 
     /// Whether the request to end was passed on to the work.
+    ///
+    /// ```
+    /// # use thence_core::Deferred;
+    /// let (_trigger, d) = Deferred::<u8>::new();
+    /// let shared = d.shared();
+    /// let only = shared.wait();
+    /// only.cancel();
+    /// assert!(shared.is_cancelled());
+    /// # drop(only);
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.get()
     }
 
     /// How many wait: who left, and who asked for the end while others waited, does not count.
+    ///
+    /// ```
+    /// # use thence_core::Deferred;
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let shared = d.shared();
+    /// let waiters = [shared.wait(), shared.wait()];
+    /// assert_eq!(shared.waiting(), 2);
+    /// # trigger.fire(1);
+    /// # drop(waiters);
+    /// ```
     pub fn waiting(&self) -> usize {
         self.0.line.borrow().waiters.len()
     }

@@ -17,6 +17,14 @@ pub enum Rejected<T> {
 
 impl<T> Rejected<T> {
     /// The item.
+    ///
+    /// ```
+    /// use thence_core::Queue;
+    ///
+    /// let queue = Queue::bounded(0);
+    /// let rejected = queue.try_put("item").unwrap_err();
+    /// assert_eq!(rejected.into_item(), "item");
+    /// ```
     pub fn into_item(self) -> T {
         match self {
             Self::Closed(item) | Self::Full(item) => item,

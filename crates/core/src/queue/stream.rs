@@ -123,6 +123,14 @@ impl<T: 'static> QueueStream<T> {
     /// # Errors
     ///
     /// [`QueueClosed`], when nothing is left in a queue that is closed.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let queue = Queue::unbounded();
+    /// let stream = queue.stream();
+    /// queue.put(1).report();
+    /// stream.next().inspect(|n| assert_eq!(*n, 1)).report();
+    /// ```
     #[track_caller]
     pub fn next(&self) -> Deferred<T, QueueClosed> {
         get(&self.queue)
