@@ -1,5 +1,5 @@
 //! `inlineCallbacks` on a plain function, or a coroutine that is none.
-// plain: a closure where a future has to be
+// says: write `async move { .. Ok(value) }`
 use thence::prelude::*;
 
 fn main() {
