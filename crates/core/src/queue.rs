@@ -336,7 +336,8 @@ fn try_put<T: 'static>(queue: &Rc<Shared<T>>, item: T) -> Result<(), Rejected<T>
     if queue.is_closed.get() {
         return Err(Rejected::Closed(item));
     }
-    if !queue.has_room() || !queue.putters.is_empty() {
+    // Where there is room nobody waits for it: `serve` has let him in.
+    if !queue.has_room() {
         return Err(Rejected::Full(item));
     }
     queue.take_in(item);
