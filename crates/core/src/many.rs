@@ -181,34 +181,35 @@ pub fn join<A: 'static, B: 'static, E: Fault>(
     let (for_a, for_b) = (cells.clone(), cells.clone());
     let a = a.step(keep(move |kept| for_a.borrow_mut().0 = Some(kept)), site);
     let b = b.step(keep(move |kept| for_b.borrow_mut().1 = Some(kept)), site);
-    let both = all([a, b]);
-
-    let (trigger, pair) = Deferred::with_error();
-    let canceller = both.canceller();
-    trigger.on_cancel(move || canceller.cancel());
-    let arrive = Arrive::new(move |slot: Slot<Vec<()>, E>, _| {
-        match (slot.outcome, cells.take()) {
-            (Outcome::Ok(_), (Some(a), Some(b))) => {
-                if a.way.is_some() || b.way.is_some() {
-                    let (a_way, b_way) = (a.way, b.way);
-                    trigger.on_unclaimed(move |(a, b)| {
-                        Kept { value: a, way: a_way }.give_back();
-                        Kept { value: b, way: b_way }.give_back();
-                    });
-                }
-                trigger.fire((a.value, b.value));
+    let mut end: Option<Slot<(A, B), E>> = None;
+    gather(vec![a, b], site, move |arrival, members, trigger| match arrival {
+        Arrival::One(_, slot, _) => match slot.outcome {
+            Outcome::Ok(()) => {}
+            outcome if end.is_none() => {
+                end = Some(error_lane(outcome, slot.trail));
+                members.cancel();
             }
-            (Outcome::Ok(_), _) => drop(trigger),
-            (outcome, (a, b)) => {
+            outcome => crate::report::unclaimed(outcome, &slot.trail, site),
+        },
+        Arrival::Last => {
+            let Some(trigger) = trigger else { return };
+            let (a, b) = cells.take();
+            if let Some(slot) = end.take() {
                 a.into_iter().for_each(Kept::give_back);
                 b.into_iter().for_each(Kept::give_back);
-                trigger.settle_slot(error_lane(outcome, slot.trail));
+                return trigger.settle_slot(slot);
             }
+            let (Some(a), Some(b)) = (a, b) else { return };
+            if a.way.is_some() || b.way.is_some() {
+                let (a_way, b_way) = (a.way, b.way);
+                trigger.on_unclaimed(move |(a, b)| {
+                    Kept { value: a, way: a_way }.give_back();
+                    Kept { value: b, way: b_way }.give_back();
+                });
+            }
+            trigger.fire((a.value, b.value));
         }
-        Slot::<(), Never>::new(Outcome::Ok(()))
-    });
-    drop(both.step(arrive, site));
-    pair
+    })
 }
 
 type Cells<A, B> = Rc<RefCell<(Option<Kept<A>>, Option<Kept<B>>)>>;
@@ -330,14 +331,16 @@ where
     });
     let left = inputs.len();
     let gathering = Rc::new(RefCell::new(Gathering { arrive, left, trigger: Some(trigger) }));
-    crate::node::cx().while_handing(|| {
+    let cx = crate::node::cx();
+    cx.enter(|| {
         for (index, input) in inputs.into_iter().enumerate() {
             let (gathering, members) = (gathering.clone(), members.clone());
             let arrive = Arrive::new(move |slot, from| {
                 arrived(&gathering, &members, index, slot, from);
                 Slot::<(), Never>::new(Outcome::Ok(()))
             });
-            drop(input.step(arrive, site));
+            // One by one, so that what has ended arrives in the order of the inputs.
+            cx.while_handing(|| drop(input.step(arrive, site)));
         }
     });
     result
