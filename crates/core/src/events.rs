@@ -1,17 +1,19 @@
 //! Events: values of any type, and the handlers that run when one is emitted.
 
+mod stream;
+
 use std::any::{Any, TypeId, type_name};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::marker::PhantomData;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
+pub use self::stream::{Events, events};
 use crate::node::Site;
 use crate::outcome::{Never, Outcome};
 use crate::report::{Report, raise};
-use crate::{Deferred, Failure, all_settled};
+use crate::{Deferred, Failure, Stop, Trigger, all_settled};
 
 /// A set of handlers, by event type.
 ///
@@ -71,7 +73,7 @@ impl Emitter {
     /// It may return `()`, a `Result<(), Failure>`, or a `Deferred`.
     #[track_caller]
     pub fn on<E: 'static, R: Reaction>(&self, handler: impl Fn(&E) -> R + 'static) -> Subscription {
-        self.add(
+        self.subscribe(
             Location::caller(),
             Run::Each(Box::new(move |event| handler(event).into_reaction())),
         )
@@ -84,21 +86,25 @@ impl Emitter {
         handler: impl FnOnce(&E) -> R + 'static,
     ) -> Subscription {
         let run: Box<dyn FnOnce(&E) -> _> = Box::new(move |event| handler(event).into_reaction());
-        self.add(Location::caller(), Run::Once(RefCell::new(Some(run))))
+        self.subscribe(Location::caller(), Run::Once(RefCell::new(Some(run))))
     }
 
-    /// The next event of its type.
+    /// The next event of its type; [`Emitter::events`] gives the ones after it too.
     #[track_caller]
     pub fn next<E: Clone + 'static>(&self) -> Deferred<E> {
         let (trigger, d) = Deferred::new();
+        let place = self.place::<E>();
+        // The handler has the trigger: with the handler it goes, and what it waits for ends.
+        let (asked, left) = (place.clone(), place.clone());
+        trigger.on_cancel(move || asked.remove());
+        trigger.on_left(move || left.remove());
+        let awaited = Awaited(Some(trigger));
         let run: Box<dyn FnOnce(&E) -> _> = Box::new(move |event: &E| {
-            trigger.fire(event.clone());
+            awaited.fire(event.clone());
             Deferred::ok(())
         });
-        let handler = self.add(Location::caller(), Run::Once(RefCell::new(Some(run))));
-        // When it is cancelled the handler that holds its trigger goes too; when it is only left,
-        // with the next event.
-        d.finally(move || handler.cancel())
+        self.add(&place, Location::caller(), Run::Once(RefCell::new(Some(run))));
+        d
     }
 
     /// Emits an event: its handlers run by the firing rule.
@@ -137,19 +143,25 @@ impl Emitter {
         })
     }
 
-    fn add<E: 'static>(&self, site: Site, run: Run<E>) -> Subscription {
-        let id = NEXT_ID.get();
-        NEXT_ID.set(id + 1);
-        let set = {
-            let mut by_type = self.0.by_type.borrow_mut();
-            let set = by_type.entry(TypeId::of::<E>()).or_insert_with(|| Rc::new(Set::<E>::new()));
-            set.clone().downcast::<Set<E>>().expect("a set is kept under the type of its events")
-        };
+    fn subscribe<E: 'static>(&self, site: Site, run: Run<E>) -> Subscription {
+        let place = self.place();
+        self.add(&place, site, run);
+        Subscription { remove: Rc::new(place) }
+    }
+
+    /// The place of a handler that is added next.
+    fn place<E: 'static>(&self) -> Place<E> {
+        let mut by_type = self.0.by_type.borrow_mut();
+        let set = by_type.entry(TypeId::of::<E>()).or_insert_with(|| Rc::new(Set::<E>::new()));
+        let set = set.clone().downcast::<Set<E>>().expect("a set is kept under its events' type");
+        Place { set: Rc::downgrade(&set), id: NEXT_ID.replace(NEXT_ID.get() + 1) }
+    }
+
+    fn add<E: 'static>(&self, place: &Place<E>, site: Site, run: Run<E>) {
+        let Some(set) = place.set.upgrade() else { return };
         let live = Cell::new(true);
-        set.handlers.borrow_mut().push(Rc::new(Handler { id, site, live, run }));
+        set.handlers.borrow_mut().push(Rc::new(Handler { id: place.id, site, live, run }));
         set.warn_when_many();
-        let set = Rc::downgrade(&set);
-        Subscription { remove: Rc::new(Removal { set, id, of: PhantomData::<fn(E)> }) }
     }
 
     fn set<E: 'static>(&self) -> Option<Rc<Set<E>>> {
@@ -262,16 +274,42 @@ trait Remove {
     fn remove(&self);
 }
 
-struct Removal<E> {
+/// Where a handler stands, or stood.
+struct Place<E> {
     set: Weak<Set<E>>,
     id: u64,
-    of: PhantomData<fn(E)>,
 }
 
-impl<E: 'static> Remove for Removal<E> {
+impl<E> Clone for Place<E> {
+    fn clone(&self) -> Self {
+        Self { set: self.set.clone(), id: self.id }
+    }
+}
+
+impl<E: 'static> Remove for Place<E> {
     fn remove(&self) {
         if let Some(set) = self.set.upgrade() {
             set.remove(self.id);
+        }
+    }
+}
+
+/// The trigger of one who waits for the next event.
+struct Awaited<E: 'static>(Option<Trigger<E>>);
+
+impl<E: 'static> Awaited<E> {
+    fn fire(mut self, event: E) {
+        if let Some(trigger) = self.0.take() {
+            trigger.fire(event);
+        }
+    }
+}
+
+impl<E: 'static> Drop for Awaited<E> {
+    fn drop(&mut self) {
+        // Leaving is no failure: with nobody there nothing is lost.
+        if let Some(trigger) = self.0.take_if(|trigger| !trigger.is_wanted()) {
+            trigger.settle(Outcome::Stop(Stop::Cancelled));
         }
     }
 }

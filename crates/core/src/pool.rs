@@ -6,7 +6,8 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 
-use crate::{Deferred, Failure, Outcome, Stop, Trigger};
+use crate::waiters::Waiters;
+use crate::{Deferred, Failure, Outcome};
 
 /// A bounded pool of things that are costly to make: connections.
 ///
@@ -27,7 +28,7 @@ pub struct Pool<C: 'static>(Rc<Shared<C>>);
 
 struct Shared<C: 'static> {
     idle: RefCell<Vec<C>>,
-    waiting: RefCell<VecDeque<Trigger<Lease<C>>>>,
+    waiting: Waiters<Lease<C>, Failure>,
     connect: Box<dyn Fn() -> Deferred<C>>,
     /// Idle, leased, or being made.
     open: Cell<usize>,
@@ -45,7 +46,7 @@ impl<C: 'static> Pool<C> {
         assert!(max > 0, "a pool of at most 0 things could never lease one");
         Self(Rc::new(Shared {
             idle: RefCell::default(),
-            waiting: RefCell::default(),
+            waiting: Waiters::default(),
             connect: Box::new(connect),
             open: Cell::new(0),
             making: Cell::new(0),
@@ -62,7 +63,7 @@ impl<C: 'static> Pool<C> {
     pub fn lease(&self) -> Deferred<Lease<C>> {
         let (trigger, d) = Deferred::new();
         trigger.on_unclaimed(|lease: Lease<C>| lease.give_back());
-        self.0.waiting.borrow_mut().push_back(trigger);
+        self.0.waiting.join(trigger, ());
         serve(&self.0);
         d
     }
@@ -79,7 +80,7 @@ impl<C: 'static> Pool<C> {
 
     /// How many wait for one.
     pub fn waiting(&self) -> usize {
-        self.0.waiting.borrow().iter().filter(|trigger| !trigger.is_cancelled()).count()
+        self.0.waiting.len()
     }
 
     /// Closes what is idle and not `fit`.
@@ -132,40 +133,20 @@ impl<C: 'static> fmt::Debug for Pool<C> {
 
 /// Hands out what is there, and makes more while somebody waits and there is room.
 fn serve<C: 'static>(pool: &Rc<Shared<C>>) {
-    while next_is_there(pool) {
+    while !pool.waiting.is_empty() {
         let Some(thing) = pool.idle.borrow_mut().pop() else { break };
-        let next = pool.waiting.borrow_mut().pop_front();
         let lease = Lease { thing: Some(thing), pool: Rc::downgrade(pool) };
-        match next {
-            Some(trigger) => trigger.fire(lease),
+        match pool.waiting.pop() {
+            Some(next) => next.trigger.fire(lease),
             None => return lease.give_back(),
         }
     }
     loop {
-        let short = pool.waiting.borrow().len().saturating_sub(pool.making.get());
+        let short = pool.waiting.len().saturating_sub(pool.making.get());
         if short == 0 || pool.open.get() >= pool.max {
             return;
         }
         make(pool);
-    }
-}
-
-/// Drops those in front who wait no longer; whether anybody is left.
-fn next_is_there<C: 'static>(pool: &Shared<C>) -> bool {
-    loop {
-        let mut waiting = pool.waiting.borrow_mut();
-        match waiting.front() {
-            None => return false,
-            Some(trigger) if trigger.is_wanted() => return true,
-            Some(_) => {
-                let gone = waiting.pop_front();
-                drop(waiting);
-                // Leaving is no failure, and its trigger is not lost.
-                if let Some(gone) = gone {
-                    gone.settle(Outcome::Stop(Stop::Cancelled));
-                }
-            }
-        }
     }
 }
 
@@ -183,11 +164,9 @@ fn make<C: 'static>(pool: &Rc<Shared<C>>) {
             Outcome::Ok(thing) => home.idle.borrow_mut().push(thing),
             outcome => {
                 home.open.set(home.open.get() - 1);
-                let next =
-                    if next_is_there(&home) { home.waiting.borrow_mut().pop_front() } else { None };
                 let outcome = outcome.map(|_| unreachable!("the value was taken above"));
-                match next {
-                    Some(trigger) => trigger.settle(outcome),
+                match home.waiting.pop() {
+                    Some(next) => next.trigger.settle(outcome),
                     // Nobody waits any more; what failed is still said.
                     None => drop(Deferred::<Lease<C>>::ended(outcome)),
                 }
