@@ -5,13 +5,14 @@
 //! older than the step or flow it runs in, so it cannot wait for it; only a chain of plain steps may
 //! be returned into itself, because that is found and ends.
 
-/// The things at hand: Deferreds, triggers, cancellers, scopes.
-pub struct Hands<D, T, C, S> {
+/// The things at hand: Deferreds, triggers, cancellers, scopes, guards of the lock.
+pub struct Hands<D, T, C, S, G> {
     pub deferreds: Vec<Held<D>>,
     /// With the number of its source.
     pub triggers: Vec<(u32, T)>,
     pub cancellers: Vec<C>,
     pub scopes: Vec<HeldScope<S>>,
+    pub guards: Vec<G>,
     numbers: u32,
     ages: u32,
 }
@@ -50,13 +51,14 @@ impl Place {
     }
 }
 
-impl<D, T, C, S> Hands<D, T, C, S> {
+impl<D, T, C, S, G> Hands<D, T, C, S, G> {
     pub fn new() -> Self {
         Self {
             deferreds: Vec::new(),
             triggers: Vec::new(),
             cancellers: Vec::new(),
             scopes: Vec::new(),
+            guards: Vec::new(),
             numbers: 0,
             ages: 0,
         }
@@ -133,6 +135,14 @@ impl<D, T, C, S> Hands<D, T, C, S> {
         }
         let at = usize::from(pick) % self.scopes.len();
         Some(self.scopes.remove(at).scope)
+    }
+
+    pub fn take_guard(&mut self, pick: u8) -> Option<G> {
+        if self.guards.is_empty() {
+            return None;
+        }
+        let at = usize::from(pick) % self.guards.len();
+        Some(self.guards.remove(at))
     }
 
     pub fn scope(&self, pick: u8) -> Option<&S> {

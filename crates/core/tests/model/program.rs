@@ -84,6 +84,14 @@ pub enum Op {
     ScopeDrop {
         scope: u8,
     },
+    /// Waits for the lock; a step puts the guard at hand, or it is left at once.
+    Acquire {
+        dropped: bool,
+    },
+    /// Drops a guard.
+    Release {
+        guard: u8,
+    },
     /// What the body does happens in a turn: with the queue held, which then runs in portions.
     Turn {
         ops: Vec<Self>,
@@ -218,7 +226,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn op(&mut self) -> Option<Op> {
         let &[kind, pick, how, more] = self.words.next()?;
-        Some(match kind % 40 {
+        Some(match kind % 44 {
             0..4 => Op::Source { back: back(how, more) },
             4 => Op::Ready(end(how)),
             5..15 => self.attach(pick, how, more),
@@ -240,6 +248,8 @@ impl Reader<'_> {
                 1 => Op::ScopeDrop { scope: pick },
                 _ => Op::ScopeEnded { scope: pick },
             },
+            40 | 41 => Op::Acquire { dropped: how % 4 == 3 },
+            42 | 43 => Op::Release { guard: pick },
             _ if self.depth == 0 => {
                 Op::Turn { ops: self.ops(how % 5, false), budget: usize::from(more % 4) + 1 }
             }

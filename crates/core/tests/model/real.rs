@@ -5,8 +5,8 @@ use std::fmt;
 use std::rc::Rc;
 
 use thence_core::{
-    AllFailed, Canceller, Deferred, Failure, Kind, Never, Outcome, Report, Scope, Stop, Trigger,
-    all, first, first_ok, flow, hosting, join,
+    AllFailed, Canceller, Deferred, Failure, Guard, Kind, Lock, Never, Outcome, Report, Scope,
+    Stop, Trigger, all, first, first_ok, flow, hosting, join,
 };
 
 use crate::event::{Event, Saw};
@@ -17,6 +17,7 @@ use crate::program::{Await, Back, Body, End, Give, Hook, Many, Op, Step};
 /// [`reported`].
 pub fn run(program: &[Op]) -> Vec<Event> {
     HANDS.set(Hands::new());
+    LOCK.set(Lock::default());
     LOG.with_borrow_mut(Vec::clear);
     ops(program, Place::OUTSIDE);
     finish();
@@ -53,10 +54,11 @@ fn number() -> u32 {
     hands(Hands::number)
 }
 
-type AtHand = Hands<Deferred<Value>, Trigger<Value>, Rc<Canceller>, Rc<Scope>>;
+type AtHand = Hands<Deferred<Value>, Trigger<Value>, Rc<Canceller>, Rc<Scope>, Guard<()>>;
 
 thread_local! {
     static HANDS: RefCell<AtHand> = RefCell::new(Hands::new());
+    static LOCK: RefCell<Lock> = RefCell::default();
     static LOG: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -254,6 +256,8 @@ fn op(op: &Op, place: Place) {
             }
         }
         Op::ScopeDrop { scope } => drop(hands(|hands| hands.take_scope(*scope))),
+        Op::Acquire { dropped } => acquire(*dropped, place),
+        Op::Release { guard } => drop(hands(|hands| hands.take_guard(*guard))),
         Op::Turn { ops: inside, budget } => {
             let hold = hosting::hold();
             ops(inside, place);
@@ -502,6 +506,22 @@ fn taken(who: u32, values: impl IntoIterator<Item = Value>) -> Value {
     Value::new()
 }
 
+fn acquire(dropped: bool, place: Place) {
+    let age = hands(|hands| hands.age(place));
+    let d = LOCK.with_borrow(Lock::clone).acquire();
+    if dropped {
+        return drop(d);
+    }
+    let who = number();
+    let d = d.map(move |guard| {
+        note(Event::Ran { who, saw: Saw::Nothing });
+        hands(|hands| hands.guards.push(guard));
+        Value::new()
+    });
+    let d = d.map_err(|never| match never {});
+    hands(|hands| hands.put(d, age));
+}
+
 /// Everything that is left ends.
 fn finish() {
     loop {
@@ -512,6 +532,8 @@ fn finish() {
             drop(held);
         } else if let Some(scope) = hands(|hands| hands.take_scope(0)) {
             drop(scope);
+        } else if let Some(guard) = hands(|hands| hands.take_guard(0)) {
+            drop(guard);
         } else {
             return;
         }

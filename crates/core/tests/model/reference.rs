@@ -29,6 +29,8 @@ enum Out {
     Ok(Vec<Item>),
     /// The value of a `settled`.
     Settled(Box<Self>),
+    /// The lock, for whoever has it.
+    Guard,
     Err(Vec<u32>),
     Cancelled,
     Lost,
@@ -131,8 +133,13 @@ struct Flow {
 
 #[derive(Clone, Copy)]
 enum Canceller {
-    User { hook: Hook, source: u32 },
+    User {
+        hook: Hook,
+        source: u32,
+    },
     Members(usize),
+    /// Of a waiter for the lock.
+    Line(Id),
 }
 
 /// `all`, `first`, `first_ok` or `join` under way.
@@ -165,7 +172,7 @@ struct Reference {
     cells: Vec<Cell>,
     gatherings: Vec<Gathering>,
     scopes: Vec<Scope>,
-    hands: Hands<Id, Id, Id, usize>,
+    hands: Hands<Id, Id, Id, usize, ()>,
     /// The one queue: steps and flows whose callback is to run.
     queue: VecDeque<Id>,
     /// What has ended and was not handed on yet.
@@ -177,6 +184,9 @@ struct Reference {
     /// Ends nobody takes that were not told yet.
     unclaimed: VecDeque<Out>,
     telling: bool,
+    locked: bool,
+    /// Who waits for the lock.
+    line: VecDeque<Id>,
     /// How many callbacks, hooks and holds there are around what happens now.
     busy: u32,
     log: Vec<Event>,
@@ -402,6 +412,10 @@ impl Reference {
         };
         self.log.push(Event::Ran { who, saw });
         let number = match out {
+            Out::Guard => {
+                self.hands.guards.push(());
+                None
+            }
             Out::Ok(items) => {
                 self.log.extend(items.iter().map(|item| Event::Part { who, number: item.number }));
                 None
@@ -550,6 +564,9 @@ impl Reference {
     /// "Leave: dropping a Deferred only stops waiting."
     fn leave(&mut self, id: Id) {
         self.cells[id].waiter = Waiter::Nobody;
+        if self.line.contains(&id) {
+            self.held(|this| this.leave_line(id));
+        }
         if self.is_ended(id) {
             self.held(|this| this.unclaimed(id));
         }
@@ -621,6 +638,7 @@ impl Reference {
 
     fn hook(&mut self, hook: Canceller) {
         let (hook, source) = match hook {
+            Canceller::Line(id) => return self.leave_line(id),
             Canceller::Members(gathering) => return self.cancel_members(gathering),
             Canceller::User { hook, source } => (hook, source),
         };
@@ -755,6 +773,7 @@ impl Reference {
                     self.drop_values(items);
                 }
             }
+            Out::Guard => self.release(),
             Out::Cancelled => {}
             Out::Err(_) | Out::Lost | Out::Panicked(_) => {
                 self.log.push(Event::Reported { what: out.saw() });
@@ -913,6 +932,40 @@ impl Reference {
     }
 }
 
+/// The lock: one at a time, in the order they came; who left or was cancelled is passed over.
+impl Reference {
+    fn acquire(&mut self) -> Id {
+        if !std::mem::replace(&mut self.locked, true) {
+            return self.ready(Out::Guard);
+        }
+        let id = self.plain_source(Back::No);
+        if let What::Source { hooks, hooked, .. } = &mut self.cells[id].what {
+            hooks.push(Canceller::Line(id));
+            *hooked = true;
+        }
+        self.line.push_back(id);
+        id
+    }
+
+    fn release(&mut self) {
+        let Some(next) = self.line.pop_front() else {
+            self.locked = false;
+            return;
+        };
+        self.end(next, Out::Guard);
+        self.settle();
+    }
+
+    fn leave_line(&mut self, id: Id) {
+        let before = self.line.len();
+        self.line.retain(|waiting| *waiting != id);
+        if self.line.len() < before {
+            self.end(id, Out::Cancelled);
+            self.settle();
+        }
+    }
+}
+
 /// The operations.
 impl Reference {
     fn new() -> Self {
@@ -928,6 +981,8 @@ impl Reference {
             asking: false,
             unclaimed: VecDeque::new(),
             telling: false,
+            locked: false,
+            line: VecDeque::new(),
             busy: 0,
             log: Vec::new(),
         }
@@ -1026,6 +1081,21 @@ impl Reference {
                     self.cancel_scope(scope);
                 }
             }
+            Op::Acquire { dropped } => {
+                let age = self.hands.age(place);
+                let id = self.acquire();
+                if *dropped {
+                    return self.leave(id);
+                }
+                let id = self.taken(id, Lane::Ok);
+                let id = self.attach(id, Work::Passes);
+                self.hands.put(id, age);
+            }
+            Op::Release { guard } => {
+                if self.hands.take_guard(*guard).is_some() {
+                    self.release();
+                }
+            }
             Op::Turn { ops, budget } => {
                 self.held(|this| this.ops(ops, place));
                 while !self.queue.is_empty() {
@@ -1113,6 +1183,8 @@ impl Reference {
                 self.leave(held.d);
             } else if let Some(scope) = self.hands.take_scope(0) {
                 self.cancel_scope(scope);
+            } else if self.hands.take_guard(0).is_some() {
+                self.release();
             } else {
                 return;
             }
@@ -1198,7 +1270,7 @@ impl Reference {
 impl Cell {
     fn lane(&self) -> Lane {
         match self.state {
-            State::Ended(Out::Ok(_) | Out::Settled(_)) => Lane::Ok,
+            State::Ended(Out::Ok(_) | Out::Settled(_) | Out::Guard) => Lane::Ok,
             State::Ended(Out::Err(_)) => Lane::Err,
             _ => Lane::Stop,
         }
@@ -1209,7 +1281,7 @@ impl Out {
     fn saw(&self) -> Saw {
         match self {
             Self::Ok(items) => items.last().map_or(Saw::Nothing, |item| Saw::Value(item.number)),
-            Self::Settled(_) => Saw::Nothing,
+            Self::Settled(_) | Self::Guard => Saw::Nothing,
             Self::Err(numbers) => numbers.last().map_or(Saw::Nothing, |n| Saw::Error(*n)),
             Self::Cancelled => Saw::Cancelled,
             Self::Lost => Saw::Lost,
