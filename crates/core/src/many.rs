@@ -299,16 +299,16 @@ impl From<AllFailed<Self>> for Failure {
 }
 
 /// What a gathering is told.
-enum Arrival<T: 'static, E: Fault> {
+pub(crate) enum Arrival<T: 'static, E: Fault> {
     One(usize, Slot<T, E>, Passing),
     /// All have ended.
     Last,
 }
 
-struct Members(Vec<Canceller>);
+pub(crate) struct Members(Vec<Canceller>);
 
 impl Members {
-    fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.0.iter().for_each(Canceller::cancel);
     }
 }
@@ -320,7 +320,11 @@ struct Gathering<F, U: 'static, G: Fault> {
 }
 
 /// Tells `arrive` of every end as it comes, and once more when all have come.
-fn gather<T, E, U, G, F>(inputs: Vec<Deferred<T, E>>, site: Site, arrive: F) -> Deferred<U, G>
+pub(crate) fn gather<T, E, U, G, F>(
+    inputs: Vec<Deferred<T, E>>,
+    site: Site,
+    arrive: F,
+) -> Deferred<U, G>
 where
     T: 'static,
     E: Fault,
@@ -339,14 +343,16 @@ where
     });
     let left = inputs.len();
     let gathering = Rc::new(RefCell::new(Gathering { arrive, left, trigger: Some(trigger) }));
-    crate::node::cx().while_handing(|| {
+    let cx = crate::node::cx();
+    cx.enter(|| {
         for (index, input) in inputs.into_iter().enumerate() {
             let (gathering, members) = (gathering.clone(), members.clone());
             let arrive = Arrive::new(move |slot, from| {
                 arrived(&gathering, &members, index, slot, from);
                 Slot::<(), Never>::new(Outcome::Ok(()))
             });
-            drop(input.step(arrive, site));
+            // One by one, so that what has ended arrives in the order of the inputs.
+            cx.while_handing(|| drop(input.step(arrive, site)));
         }
     });
     result

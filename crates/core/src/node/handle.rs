@@ -124,7 +124,7 @@ impl<T: 'static, E: Fault> Drop for Handle<T, E> {
             if let Some(hook) = self.n.take_left() {
                 cx.within(self.n, || super::run_guarded(hook));
             }
-            cx.release(self.n);
+            cx.let_go(self.n);
         });
     }
 }

@@ -231,10 +231,11 @@ impl<T: 'static, E: Fault, F: FnOnce(&E) + 'static> Work<T, E> for InspectErr<F>
     const LANES: u8 = lane::ERR;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, E> {
-        if let Outcome::Err(error) = &slot.outcome {
+        let end = AtUnwind(Some(slot));
+        if let Some(Slot { outcome: Outcome::Err(error), .. }) = &end.0 {
             (self.0)(error);
         }
-        Next::Done(slot)
+        Next::Done(end.keep())
     }
 
     fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, E> {
