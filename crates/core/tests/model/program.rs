@@ -273,7 +273,7 @@ impl Reader<'_> {
             18 => Step::Shield,
             _ => Step::Named,
         };
-        let count = if more % 3 == 0 { more / 16 % 4 } else { 0 };
+        let count = if more.is_multiple_of(3) { more / 16 % 4 } else { 0 };
         let ops = self.ops(count, false);
         let give = match more % 16 {
             0 => Give::Ok,
