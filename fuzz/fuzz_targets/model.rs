@@ -15,7 +15,7 @@ mod hands;
 mod program;
 #[path = "../../crates/core/tests/model/real.rs"]
 mod real;
-#[path = "../../crates/core/tests/model/reference.rs"]
+#[path = "../../crates/core/tests/model/reference/mod.rs"]
 mod reference;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

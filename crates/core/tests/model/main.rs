@@ -54,7 +54,7 @@ fn random_programs_do_what_the_reference_does() {
 }
 
 /// Long enough for a few chains to meet, short enough to be read.
-const MOST_WORDS: usize = 32;
+const MOST_WORDS: usize = 48;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

@@ -527,7 +527,7 @@ fn finish() {
     loop {
         if let Some(number) = hands(|hands| hands.triggers.first().map(|(number, _)| *number)) {
             let trigger = hands(|hands| hands.take_trigger(0)).expect("it was there");
-            settle(trigger, (number % 3 != 0).then_some(End::Ok));
+            settle(trigger, (!number.is_multiple_of(3)).then_some(End::Ok));
         } else if let Some(held) = hands(|hands| hands.take(0, Place::OUTSIDE)) {
             drop(held);
         } else if let Some(scope) = hands(|hands| hands.take_scope(0)) {
