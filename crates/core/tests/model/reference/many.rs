@@ -52,7 +52,12 @@ impl Reference {
                 self.gatherings[gathering].failed.extend(numbers.iter().map(|n| (index, *n)));
             }
             (Many::FirstOk, out) if !matches!(out, Out::Ok(_)) => {
-                self.gatherings[gathering].stopped.get_or_insert(out);
+                let stopped = &mut self.gatherings[gathering].stopped;
+                if decided || stopped.is_some() {
+                    self.tell(&out);
+                } else {
+                    *stopped = Some(out);
+                }
             }
             // A loser.
             (_, Out::Ok(items)) if decided => self.held(|this| this.give_back(&items)),
@@ -75,6 +80,8 @@ impl Reference {
         let values: Vec<Item> = values.drain(..).flatten().flatten().collect();
         failed.sort_unstable();
         let failed: Vec<u32> = failed.drain(..).map(|(_, number)| number).collect();
+        // A Stop that is not the end is nobody else's to tell.
+        let untold = if end.is_some() || !failed.is_empty() { stopped.take() } else { None };
         let out = match (end.take(), many) {
             (Some(out), _) => {
                 self.held(|this| this.give_back(&values));
@@ -84,6 +91,9 @@ impl Reference {
             (None, Many::FirstOk) => Out::Err(failed),
             (None, _) => Out::Ok(values),
         };
+        if let Some(untold) = untold {
+            self.tell(&untold);
+        }
         self.end(result, out);
         self.settle();
     }

@@ -29,11 +29,7 @@ impl Reference {
     pub(super) fn tell(&mut self, out: &Out) {
         match out {
             Out::Ok(items) => self.give_back(items),
-            Out::Settled(settled) => {
-                if let Out::Ok(items) = &**settled {
-                    self.drop_values(items);
-                }
-            }
+            Out::Settled(settled) => self.tell(settled),
             Out::Guard => self.release(),
             Out::Cancelled => {}
             Out::Err(_) | Out::Lost | Out::Panicked(_) => {
