@@ -1,10 +1,11 @@
 //! The receiving end of something that finishes later.
 
 use std::fmt;
-use std::panic::Location;
 
 use crate::fault::{CannotFail, Fault, Step};
-use crate::node::{self, CancelRef, Handle, Next, Node, Passing, Site, Slot, Source, Work, cx};
+use crate::node::{
+    self, CancelRef, Handle, Next, Node, Passing, Site, Slot, Source, Work, cx, here,
+};
 use crate::outcome::{Never, Outcome, Stop};
 use crate::{Failure, Trigger};
 
@@ -85,7 +86,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     #[inline]
     pub fn with_error() -> (Trigger<T, E>, Self) {
-        let (source, handle) = Source::new(Location::caller());
+        let (source, handle) = Source::new(here());
         (Trigger::new(source), Self(Inner::Node(handle)))
     }
 
@@ -95,7 +96,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     #[inline]
     pub fn ok(value: T) -> Self {
-        Self::ready(Slot::new(Outcome::Ok(value)), Location::caller())
+        Self::ready(Slot::new(Outcome::Ok(value)), here())
     }
 
     /// One that has ended with an error.
@@ -108,7 +109,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// One that has ended with this outcome.
     #[track_caller]
     pub fn ended(outcome: Outcome<T, E>) -> Self {
-        let site = Location::caller();
+        let site = here();
         let mut slot = Slot::new(outcome);
         slot.passed(Step { site, label: None });
         Self::ready(slot, site)
@@ -122,7 +123,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     where
         D: IntoDeferred<Value = T, Error = E>,
     {
-        Deferred::<(), E>::ok(()).step(crate::steps::AndThen(move |()| f()), Location::caller())
+        Deferred::<(), E>::ok(()).step(crate::steps::AndThen(move |()| f()), here())
     }
 
     /// Turns a callback into a Deferred: `f` gets the trigger, to fire when it is done.
@@ -146,7 +147,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     /// Runs a future to its end on this thread, as [`flow`](crate::flow()) does, with any error.
     #[track_caller]
     pub fn from_future(future: impl Future<Output = Result<T, E>> + 'static) -> Self {
-        Self::from_future_at(future, Location::caller())
+        Self::from_future_at(future, here())
     }
 
     pub(crate) fn from_future_at(
@@ -219,7 +220,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         E: CannotFail,
         Self: End<M>,
     {
-        drop(self.step(crate::steps::Map(f), Location::caller()));
+        drop(self.step(crate::steps::Map(f), here()));
     }
 
     /// Ends a chain: a value is dropped, and what is unhandled goes to the failure hook with this
@@ -240,7 +241,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     where
         Self: End<M>,
     {
-        drop(self.step(crate::steps::Report, Location::caller()));
+        drop(self.step(crate::steps::Report, here()));
     }
 
     pub(crate) fn ready(slot: Slot<T, E>, site: Site) -> Self {

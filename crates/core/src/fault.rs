@@ -154,6 +154,13 @@ pub struct Step {
     pub label: Option<&'static str>,
 }
 
+impl Step {
+    /// Whether this is `earlier` again, with the label it was given afterwards.
+    pub(crate) fn is_label_of(self, earlier: Self) -> bool {
+        self.label.is_some() && earlier.label.is_none() && self.site == earlier.site
+    }
+}
+
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.site)?;
@@ -174,10 +181,10 @@ pub struct Ends {
 impl Ends {
     /// Adds the next step.
     pub fn push(&mut self, step: Step) {
-        if self.first.is_none() {
-            self.first = Some(step);
-        } else {
-            self.last = Some(step);
+        match (self.first, self.last) {
+            (Some(first), None) if !step.is_label_of(first) => self.last = Some(step),
+            (_, None) => self.first = Some(step),
+            _ => self.last = Some(step),
         }
     }
 

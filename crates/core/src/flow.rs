@@ -1,7 +1,6 @@
 //! Flows: async blocks that run to their end.
 
-use std::panic::Location;
-
+use crate::node::here;
 use crate::{Deferred, Failure};
 
 /// Runs an async block to its end on this thread, whoever stops waiting for it.
@@ -29,5 +28,5 @@ use crate::{Deferred, Failure};
 #[doc(alias = "spawn_local")]
 #[track_caller]
 pub fn flow<T: 'static>(block: impl Future<Output = Result<T, Failure>> + 'static) -> Deferred<T> {
-    Deferred::from_future_at(block, Location::caller())
+    Deferred::from_future_at(block, here())
 }

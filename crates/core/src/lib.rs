@@ -24,6 +24,7 @@ mod events;
 mod failure;
 mod fault;
 mod flow;
+mod flow_context;
 pub mod hosting;
 mod inbox;
 mod interrupt;
@@ -35,6 +36,7 @@ mod pool;
 mod report;
 mod scope;
 mod steps;
+pub mod testing;
 mod trigger;
 
 pub use self::deferred::{CallFlattenFirst, Canceller, Deferred, End, IntoDeferred};
@@ -42,6 +44,7 @@ pub use self::events::{Delivered, Emitter, Reaction, Subscription, deliver, emit
 pub use self::failure::{Context, Failure};
 pub use self::fault::{CannotFail, Ends, Fault, Step};
 pub use self::flow::flow;
+pub use self::flow_context::{FlowContext, FlowLocal, RemoteContext};
 pub use self::interrupt::Interrupt;
 pub use self::many::{AllFailed, all, all_settled, first, first_ok, join, join3};
 pub use self::node::Wait;

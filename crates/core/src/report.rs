@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::fault::{Fault, Step};
 use crate::{Outcome, Stop};
@@ -14,8 +15,10 @@ pub struct Report {
     kind: Kind,
     message: String,
     steps: Vec<Step>,
-    omitted_text: Option<String>,
+    /// What a `Failure` says of itself, which is more than message and steps.
+    whole_text: Option<String>,
     cause: Option<&'static str>,
+    request: Option<Arc<str>>,
 }
 
 /// What a [`Report`] is about.
@@ -36,9 +39,8 @@ impl Report {
     pub(crate) fn failed<E: Fault>(error: &E, trail: &E::Trail) -> Self {
         let steps = error.steps(trail);
         let any: &dyn std::any::Any = error;
-        let omitted_text =
-            any.downcast_ref::<crate::Failure>().map(|failure| format!("{failure:?}"));
-        Self { kind: Kind::Failed, message: error.message(), steps, omitted_text, cause: None }
+        let whole_text = any.downcast_ref::<crate::Failure>().map(|failure| format!("{failure:?}"));
+        Self { whole_text, ..Self::new(Kind::Failed, error.message(), steps) }
     }
 
     /// `None` for a cancellation: that was asked for.
@@ -55,7 +57,7 @@ impl Report {
         {
             steps.insert(0, Step { site: at, label: None });
         }
-        Some(Self { kind, message: stop.to_string(), steps, omitted_text: None, cause: None })
+        Some(Self::new(kind, stop.to_string(), steps))
     }
 
     pub(crate) fn destructor(
@@ -63,16 +65,17 @@ impl Report {
         site: Option<&'static Location<'static>>,
     ) -> Self {
         let panic = crate::outcome::Panic::new(payload, site);
-        Self {
-            kind: Kind::DestructorPanicked,
-            message: format!("panicked in a destructor or a hook: {}", panic.message()),
-            steps: site.map(|site| Step { site, label: None }).into_iter().collect(),
-            omitted_text: None,
-            cause: None,
-        }
+        let message = format!("panicked in a destructor or a hook: {}", panic.message());
+        let steps = site.map(|site| Step { site, label: None }).into_iter().collect();
+        Self::new(Kind::DestructorPanicked, message, steps)
     }
 
-    /// Says which event or request it began with.
+    fn new(kind: Kind, message: String, steps: Vec<Step>) -> Self {
+        let request = crate::flow_context::request_id();
+        Self { kind, message, steps, whole_text: None, cause: None, request }
+    }
+
+    /// Says which event it began with.
     #[must_use]
     pub fn caused_by(mut self, cause: &'static str) -> Self {
         self.cause = Some(cause);
@@ -99,16 +102,22 @@ impl Report {
         &self.steps
     }
 
-    /// The event or request it began with, where that is known.
+    /// The type of the event it began with, where that is known.
     pub fn cause(&self) -> Option<&'static str> {
         self.cause
+    }
+
+    /// The request it belongs to: the id in the [`FlowContext`](crate::FlowContext) of what was
+    /// left unhandled.
+    pub fn request_id(&self) -> Option<&str> {
+        self.request.as_deref()
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("unhandled: ")?;
-        match &self.omitted_text {
+        match &self.whole_text {
             Some(text) => f.write_str(text)?,
             None => {
                 f.write_str(&self.message)?;
@@ -117,8 +126,11 @@ impl fmt::Display for Report {
                 }
             }
         }
-        match self.cause {
-            Some(cause) => write!(f, "\n    began with {cause}"),
+        if let Some(cause) = self.cause {
+            write!(f, "\n    began with {cause}")?;
+        }
+        match &self.request {
+            Some(request) => write!(f, "\n    in request {request}"),
             None => Ok(()),
         }
     }
@@ -161,9 +173,41 @@ impl fmt::Debug for FailureHook {
     }
 }
 
-/// How many reports this thread has made.
+/// How many reports this thread has made, without those that
+/// [`expect_unhandled`](crate::testing::expect_unhandled) expected.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, unhandled};
+///
+/// let before = unhandled();
+/// Deferred::<u8>::err(Failure::msg("nobody looks at this")).report();
+/// assert_eq!(unhandled(), before + 1);
+/// ```
 pub fn unhandled() -> u64 {
     COUNT.get()
+}
+
+/// Has every report that `f` makes collected instead of handed on, and not counted.
+pub(crate) fn collected(f: impl FnOnce()) -> Vec<Report> {
+    struct Collecting {
+        hook: Option<FailureHook>,
+        count: u64,
+    }
+    impl Drop for Collecting {
+        fn drop(&mut self) {
+            COUNT.set(self.count);
+            if let Some(hook) = self.hook.take() {
+                restore_failure_hook(hook);
+            }
+        }
+    }
+    let reports = Rc::new(RefCell::new(Vec::new()));
+    let seen = reports.clone();
+    let hook = set_failure_hook(move |report| seen.borrow_mut().push(report.clone()));
+    let collecting = Collecting { hook: Some(hook), count: COUNT.get() };
+    f();
+    drop(collecting);
+    reports.take()
 }
 
 /// Hands `report` to this thread's failure hook, as if it had reached an end unhandled.

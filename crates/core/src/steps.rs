@@ -2,14 +2,13 @@
 
 mod work;
 
-use std::panic::Location;
-
 pub(crate) use self::work::{AndThen, Arrive, Map, Report, error_lane};
 use self::work::{
     AndThenTry, Branch, Finally, Inspect, InspectErr, MapErr, OrElse, Recover, Settled, Shield,
     Then,
 };
 use crate::fault::Fault;
+use crate::node::here;
 use crate::outcome::{Never, Outcome};
 use crate::{Deferred, IntoDeferred};
 
@@ -19,7 +18,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     #[inline]
     pub fn map<U: 'static>(self, f: impl FnOnce(T) -> U + 'static) -> Deferred<U, E> {
-        self.step(Map(f), Location::caller())
+        self.step(Map(f), here())
     }
 
     /// Goes on with the value; `f` returns a `Result` or a Deferred of the same error, so that
@@ -46,7 +45,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     where
         D: IntoDeferred<Error = E>,
     {
-        self.step(AndThen(f), Location::caller())
+        self.step(AndThen(f), here())
     }
 
     /// [`Deferred::and_then`] for a closure that uses `?` and returns a Deferred.
@@ -65,19 +64,19 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self,
         f: impl FnOnce(T) -> Result<Deferred<U, E>, E> + 'static,
     ) -> Deferred<U, E> {
-        self.step(AndThenTry(f), Location::caller())
+        self.step(AndThenTry(f), here())
     }
 
     /// Turns the error into another.
     #[track_caller]
     pub fn map_err<F: Fault>(self, f: impl FnOnce(E) -> F + 'static) -> Deferred<T, F> {
-        self.step(MapErr(f), Location::caller())
+        self.step(MapErr(f), here())
     }
 
     /// Turns the error into another by `From`, keeping the trail as far as the new one can.
     #[track_caller]
     pub fn err_into<F: Fault + From<E>>(self) -> Deferred<T, F> {
-        self.step(MapErr(F::from), Location::caller())
+        self.step(MapErr(F::from), here())
     }
 
     /// Goes on with the error; `f` returns a `Result` or a Deferred, and may change the error.
@@ -87,14 +86,14 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     where
         D: IntoDeferred<Value = T>,
     {
-        self.step(OrElse(f), Location::caller())
+        self.step(OrElse(f), here())
     }
 
     /// Turns the error into a value, so that nothing is left that could fail.
     #[doc(alias = "addErrback")]
     #[track_caller]
     pub fn recover(self, f: impl FnOnce(E) -> T + 'static) -> Deferred<T, Never> {
-        self.step(Recover(f), Location::caller())
+        self.step(Recover(f), here())
     }
 
     /// Goes on with the whole outcome, a Stop among it.
@@ -104,7 +103,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self,
         f: impl FnOnce(Outcome<T, E>) -> D + 'static,
     ) -> Deferred<D::Value, D::Error> {
-        self.step(Then(f), Location::caller())
+        self.step(Then(f), here())
     }
 
     /// Goes on with `ok` or with `err`. What `ok` fails with is not seen by `err`.
@@ -119,33 +118,33 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         A: IntoDeferred,
         B: IntoDeferred<Value = A::Value, Error = A::Error>,
     {
-        self.step(Branch(ok, err), Location::caller())
+        self.step(Branch(ok, err), here())
     }
 
     /// Looks at the value.
     #[track_caller]
     pub fn inspect(self, f: impl FnOnce(&T) + 'static) -> Self {
-        self.step(Inspect(f), Location::caller())
+        self.step(Inspect(f), here())
     }
 
     /// Looks at the error, which stays unhandled.
     #[track_caller]
     pub fn inspect_err(self, f: impl FnOnce(&E) + 'static) -> Self {
-        self.step(InspectErr(f), Location::caller())
+        self.step(InspectErr(f), here())
     }
 
     /// Runs `f` however it ends, a Stop among it, and passes the end on. What has to wait is a
     /// [`Deferred::then`].
     #[track_caller]
     pub fn finally(self, f: impl FnOnce() + 'static) -> Self {
-        self.step(Finally(f), Location::caller())
+        self.step(Finally(f), here())
     }
 
     /// The outcome as a value. A `Stop(Cancelled)` that arrives here is delivered: the request is
     /// fulfilled, and clean-up that follows may wait.
     #[track_caller]
     pub fn settled(self) -> Deferred<Outcome<T, E>, Never> {
-        self.step(Settled, Location::caller())
+        self.step(Settled, here())
     }
 
     /// A request to end stops here: what is above runs on, and its end comes down as usual.
@@ -154,7 +153,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         if self.is_ready() {
             return self;
         }
-        self.step(Shield, Location::caller())
+        self.step(Shield, here())
     }
 }
 
@@ -162,6 +161,6 @@ impl<T: 'static, E: Fault> Deferred<Deferred<T, E>, E> {
     /// Waits for the inner one too.
     #[track_caller]
     pub fn flatten(self) -> Deferred<T, E> {
-        self.step(AndThen(|inner| inner), Location::caller())
+        self.step(AndThen(|inner| inner), here())
     }
 }

@@ -104,6 +104,7 @@ impl Cx {
                 up: Cell::new(None),
                 site: Cell::new(site),
                 extra: Cell::new(std::ptr::null_mut()),
+                context: Cell::new(self.capture()),
                 rc: Cell::new(rc),
                 state: Cell::new(State::Pending),
                 flags: Cell::new(flags),
@@ -118,8 +119,8 @@ impl Cx {
     #[inline]
     pub(super) fn free(&self, n: Node) {
         debug_assert!(n.rc.get() == 0 && n.state.get() != State::Done);
-        if !n.extra.get().is_null() {
-            drop_extra(n);
+        if !(n.extra.get().is_null() && n.context.get().is_null()) {
+            drop_rare(n);
         }
         let before = before_header(n.flags.get());
         let class = n.class;
@@ -211,9 +212,10 @@ fn release(base: NonNull<u8>, class: u8) {
 }
 
 #[cold]
-fn drop_extra(n: Node) {
+fn drop_rare(n: Node) {
+    super::carry::release(n.context.replace(std::ptr::null()));
     let extra = n.extra.replace(std::ptr::null_mut());
-    if n.has(flag::VIA) {
+    if extra.is_null() || n.has(flag::VIA) {
         return;
     }
     // SAFETY: without VIA it is a box this node owned.

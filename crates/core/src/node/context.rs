@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::alloc::Lists;
 use super::{Kind, Node, Site, State, flag};
+use crate::flow_context::Frame;
 use crate::hosting::Beacon;
 
 /// The thread's state. It has no destructor, so that reaching it costs no check.
@@ -25,6 +26,10 @@ pub(crate) struct Cx {
     /// `DONE` nodes at count zero (I7).
     pub(super) graves: Cell<Option<Node>>,
     pub(super) burying: Cell<bool>,
+    /// The context that code runs in now (I11).
+    pub(super) context: Cell<*const Frame>,
+    /// Whether what is made now has to look for its context.
+    pub(super) captures: Cell<bool>,
     pub(super) free: Lists,
     pub(super) beacon: Cell<*const Beacon>,
     /// Pieces of memory that came from the allocator and have not gone back.
@@ -115,6 +120,8 @@ impl Cx {
             flow: Cell::new(None),
             graves: Cell::new(None),
             burying: Cell::new(false),
+            context: Cell::new(std::ptr::null()),
+            captures: Cell::new(false),
             free: Lists::new(),
             beacon: Cell::new(std::ptr::null()),
             outside: Cell::new(0),

@@ -25,6 +25,7 @@ where
     E: Fault,
 {
     let cx = cx();
+    cx.look_for_context();
     let f =
         cx.make(&Flow::<F, T, E>::SHAPE, &Flow::<F, T, E>::VT, site, 2, flag::HANDLE | flag::ROOT);
     // SAFETY: SHAPE has room for both behind the header, and nothing is there yet.
@@ -332,7 +333,7 @@ where
         }
         // What it still awaits reaches the common part while the future is dropped.
         // SAFETY: not closed before, and never again: CLOSED is set below, whatever happens.
-        run_guarded(|| unsafe { std::ptr::drop_in_place(Self::future(f)) });
+        cx().within(f, || run_guarded(|| unsafe { std::ptr::drop_in_place(Self::future(f)) }));
         // SAFETY: not closed yet.
         let common = unsafe { f.work::<Common>().read() };
         f.set(flag::CLOSED);

@@ -122,7 +122,7 @@ impl<T: 'static, E: Fault> Drop for Handle<T, E> {
         self.n.clear(flag::HANDLE);
         cx.enter(|| {
             if let Some(hook) = self.n.take_left() {
-                super::run_guarded(hook);
+                cx.within(self.n, || super::run_guarded(hook));
             }
             cx.release(self.n);
         });

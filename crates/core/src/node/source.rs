@@ -33,6 +33,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
     #[inline]
     pub(crate) fn new(site: Site) -> (Self, Handle<T, E>) {
         let cx = cx();
+        cx.look_for_context();
         let n = cx.make(&Self::SHAPE, &Self::VT, site, 2, flag::HANDLE | flag::ROOT);
         cx.link_root(n);
         // SAFETY: a source of these types; one of its two references is the handle's.
@@ -124,9 +125,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
     unsafe fn cancel(cx: &Cx, n: Node) -> Option<Node> {
         let hooks = n.extra().map(|extra| std::mem::take(&mut extra.on_cancel));
         n.keep();
-        for hook in hooks.into_iter().flatten() {
-            super::run_guarded(hook);
-        }
+        cx.within(n, || hooks.into_iter().flatten().for_each(super::run_guarded));
         let is_over = n.has(flag::HOOKED) || n.state.get() != super::State::Pending;
         cx.release(n);
         if is_over {

@@ -23,6 +23,12 @@ impl Drop for Held {
     }
 }
 
+/// Keeps a panic of `f` from unwinding further. (Measured without by `bench/`.)
+#[inline(always)]
+fn guard<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
+    if cfg!(thence_no_guard) { Ok(f()) } else { catch_unwind(AssertUnwindSafe(f)) }
+}
+
 /// Runs user code that is no callback (a destructor, a hook): with the queue held, its panic
 /// reported.
 pub(crate) fn run_guarded(f: impl FnOnce()) {
@@ -60,7 +66,7 @@ impl Cx {
         if !self.beacon.get().is_null() {
             self.show(Some(site));
         }
-        let result = catch_unwind(AssertUnwindSafe(f));
+        let result = guard(f);
         if !self.beacon.get().is_null() {
             self.show(None);
         }
@@ -88,10 +94,12 @@ impl Cx {
     pub(crate) fn drain(&self, budget: usize) -> usize {
         debug_assert_eq!(self.busy.get(), 0);
         let held = hold();
+        let span = self.adopt_span();
+        let outer = self.keep_context();
         let mut left = budget;
         loop {
             // One guard round the loop, not one a step: `running` says whose panic it was.
-            let ran = catch_unwind(AssertUnwindSafe(|| {
+            let ran = guard(|| {
                 loop {
                     if !self.handing.is_empty() {
                         self.hand_on();
@@ -117,13 +125,21 @@ impl Cx {
                         }
                     }
                 }
-            }));
+            });
             match ran {
-                Ok(()) => break,
+                Ok(()) => {
+                    // The last one to leave a context may set something off.
+                    outer.come_back();
+                    if left == 0 || self.queue_is_empty() {
+                        break;
+                    }
+                }
                 Err(payload) => self.recover(payload),
             }
         }
         self.show(None);
+        drop(outer);
+        drop(span);
         drop(held);
         budget - left
     }
@@ -150,6 +166,7 @@ impl Cx {
             return;
         }
         let before = (self.running.get(), self.input.get());
+        let outer = self.keep_context();
         loop {
             let ran = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(n) = self.handing.pop() {
@@ -163,6 +180,7 @@ impl Cx {
                 Err(payload) => self.recover(payload),
             }
         }
+        drop(outer);
         self.running.set(before.0);
         self.input.set(before.1);
         self.in_handing.set(false);
@@ -176,6 +194,7 @@ impl Cx {
         }
         self.running.set(Some(n));
         self.input.set(None);
+        self.run_in_context_of(n);
         self.show_node(n);
         // SAFETY: a QUEUED node runs on what it holds itself.
         let done = unsafe { (n.vt.get().run)(self, n, None) };
@@ -188,6 +207,7 @@ impl Cx {
     fn run_on(&self, w: Node, n: Node) -> Option<Node> {
         self.running.set(Some(w));
         self.input.set(Some(n));
+        self.run_in_context_of(w);
         self.show_node(w);
         // SAFETY: `n` is DONE, and its waiter is of its types (I5).
         let done = unsafe { (w.vt.get().run)(self, w, Some(n)) };
@@ -304,8 +324,10 @@ impl Cx {
 
     fn bury_all(&self) {
         let held = hold();
+        let outer = self.keep_context();
         while let Some(n) = self.graves.get() {
             self.graves.set(n.up.take());
+            self.run_in_context_of(n);
             let dropped = catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: a grave is DONE, at count zero.
                 unsafe { (n.vt.get().discard)(self, n) };
@@ -316,6 +338,7 @@ impl Cx {
             // The state is TAKEN from before the user's code ran.
             self.free(n);
         }
+        drop(outer);
         drop(held);
     }
 

@@ -205,7 +205,7 @@ impl<T: 'static, E: Fault> IntoFuture for Deferred<T, E> {
 
     #[track_caller]
     fn into_future(self) -> Wait<T, E> {
-        Wait::new(self, std::panic::Location::caller())
+        Wait::new(self, super::here())
     }
 }
 

@@ -1,11 +1,14 @@
 //! The default error: any error, with the steps it passed through.
 
-use std::borrow::Cow;
+mod trail;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use self::trail::Trail;
 use crate::fault::Step;
 
 /// Any error, with the steps it passed through.
@@ -13,7 +16,8 @@ use crate::fault::Step;
 /// One word, cheap to move and to clone. It is made from every `Error + Send + Sync` by `?`, from
 /// a message by [`Failure::msg`], and shown three ways: `{}` is the outermost message, `{:#}` the
 /// message with its causes on one line, `{:?}` adds the trail, so that
-/// `fn main() -> Result<(), Failure>` prints what an operator needs.
+/// `fn main() -> Result<(), Failure>` prints what an operator needs. With `RUST_BACKTRACE=1` it
+/// also keeps, and shows, the backtrace of the code that made it.
 ///
 /// Like other carriers of any error it is no `std::error::Error` itself; it turns into a
 /// `Box<dyn Error + Send + Sync>` where one is asked for.
@@ -37,12 +41,15 @@ pub struct Failure(Arc<Inner>);
 struct Inner {
     error: Arc<Cause>,
     /// Outermost last.
-    contexts: Vec<Cow<'static, str>>,
+    contexts: Vec<String>,
     trail: Trail,
 }
 
-/// Gives the boxed error a sized home, so that `Arc::try_unwrap` can hand it out again.
-struct Cause(Box<dyn Error + Send + Sync>);
+/// What went wrong, and the stack at that moment if `RUST_BACKTRACE` asks for it.
+struct Cause {
+    error: Box<dyn Error + Send + Sync>,
+    backtrace: Backtrace,
+}
 
 impl Failure {
     /// A failure that is only a message.
@@ -53,7 +60,7 @@ impl Failure {
     /// A failure of an error that is boxed already.
     pub fn boxed(error: Box<dyn Error + Send + Sync>) -> Self {
         Self(Arc::new(Inner {
-            error: Arc::new(Cause(error)),
+            error: Arc::new(Cause { error, backtrace: Backtrace::capture() }),
             contexts: Vec::new(),
             trail: Trail::default(),
         }))
@@ -61,18 +68,18 @@ impl Failure {
 
     /// Says what was being done when it failed; shown before the message it had.
     pub fn context(mut self, context: impl fmt::Display) -> Self {
-        Arc::make_mut(&mut self.0).contexts.push(Cow::Owned(context.to_string()));
+        Arc::make_mut(&mut self.0).contexts.push(context.to_string());
         self
     }
 
     /// Whether the error inside is an `E`.
     pub fn is<E: Error + 'static>(&self) -> bool {
-        self.0.error.0.is::<E>()
+        self.0.error.error.is::<E>()
     }
 
     /// The error inside, if it is an `E`.
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
-        self.0.error.0.downcast_ref()
+        self.0.error.error.downcast_ref()
     }
 
     /// Takes the error out if it is an `E`, and gives the failure back if it is not, so that `?`
@@ -102,10 +109,11 @@ impl Failure {
         };
         let Inner { error, contexts, trail } = inner;
         match Arc::try_unwrap(error) {
-            Ok(Cause(boxed)) => match boxed.downcast::<E>() {
+            Ok(Cause { error, backtrace }) => match error.downcast::<E>() {
                 Ok(error) => Ok(*error),
-                Err(boxed) => {
-                    Err(Self(Arc::new(Inner { error: Arc::new(Cause(boxed)), contexts, trail })))
+                Err(error) => {
+                    let error = Arc::new(Cause { error, backtrace });
+                    Err(Self(Arc::new(Inner { error, contexts, trail })))
                 }
             },
             Err(error) => Err(Self(Arc::new(Inner { error, contexts, trail }))),
@@ -120,41 +128,18 @@ impl Failure {
 
     /// The steps it passed through, first to last, with their labels.
     pub fn steps(&self) -> impl Iterator<Item = Step> {
-        let trail = &self.0.trail;
-        let steps: Vec<Step> =
-            trail.first.iter().chain(trail.last.iter()).map(|counted| counted.step).collect();
-        steps.into_iter()
+        self.0.trail.steps()
+    }
+
+    /// The stack where the error became a failure, if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE`
+    /// asked for it when the process began.
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        let backtrace = &self.0.error.backtrace;
+        (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
     }
 
     pub(crate) fn pass(&mut self, step: Step) {
         Arc::make_mut(&mut self.0).trail.push(step);
-    }
-
-    /// Writes the trail, a step a line, each behind `indent`.
-    pub(crate) fn write_trail(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
-        let trail = &self.0.trail;
-        for counted in &trail.first {
-            write!(f, "\n{indent}{counted}")?;
-        }
-        if trail.omitted > 0 {
-            write!(f, "\n{indent}.. {} more ..", trail.omitted)?;
-        }
-        for counted in &trail.last {
-            write!(f, "\n{indent}{counted}")?;
-        }
-        Ok(())
-    }
-
-    fn messages(&self) -> impl Iterator<Item = String> {
-        let mut messages: Vec<String> =
-            self.0.contexts.iter().rev().map(|context| context.clone().into_owned()).collect();
-        messages.push(self.0.error.0.to_string());
-        let mut cause = self.0.error.0.source();
-        while let Some(error) = cause {
-            messages.push(error.to_string());
-            cause = error.source();
-        }
-        messages.into_iter()
     }
 }
 
@@ -166,29 +151,33 @@ impl<E: Error + Send + Sync + 'static> From<E> for Failure {
 
 impl From<Failure> for Box<dyn Error + Send + Sync> {
     fn from(failure: Failure) -> Self {
-        Box::new(Standard(failure))
+        Box::new(Standard::new(failure))
     }
 }
 
 impl From<Failure> for Box<dyn Error> {
     fn from(failure: Failure) -> Self {
-        Box::new(Standard(failure))
+        Box::new(Standard::new(failure))
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = &self.0.error.error;
         if !f.alternate() {
             return match self.0.contexts.last() {
                 Some(context) => f.write_str(context),
-                None => write!(f, "{}", self.0.error.0),
+                None => write!(f, "{error}"),
             };
         }
-        for (n, message) in self.messages().enumerate() {
-            if n > 0 {
-                f.write_str(": ")?;
-            }
-            f.write_str(&message)?;
+        for context in self.0.contexts.iter().rev() {
+            write!(f, "{context}: ")?;
+        }
+        write!(f, "{error}")?;
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
         }
         Ok(())
     }
@@ -197,7 +186,11 @@ impl fmt::Display for Failure {
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self:#}")?;
-        self.write_trail(f, "    at ")
+        self.0.trail.write(f)?;
+        match self.backtrace() {
+            Some(backtrace) => write!(f, "\nbacktrace:\n{backtrace}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -228,70 +221,49 @@ impl fmt::Display for Message {
 
 impl Error for Message {}
 
-/// A failure as a standard error: the message, its causes as `source`.
-#[derive(Debug)]
-struct Standard(Failure);
+/// A failure as a standard error: a message, and what it says of the cause as `source`.
+struct Standard {
+    failure: Failure,
+    /// Which of the contexts it shows; 0 is the error itself.
+    level: usize,
+    source: Option<Box<Self>>,
+}
+
+impl Standard {
+    fn new(failure: Failure) -> Self {
+        let all = failure.0.contexts.len();
+        let error = Self { failure, level: 0, source: None };
+        (1..=all).fold(error, |source, level| Self {
+            failure: source.failure.clone(),
+            level,
+            source: Some(Box::new(source)),
+        })
+    }
+}
 
 impl fmt::Display for Standard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        match self.level.checked_sub(1) {
+            Some(context) => f.write_str(&self.failure.0.contexts[context]),
+            None => write!(f, "{}", self.failure.0.error.error),
+        }
+    }
+}
+
+/// As the failure shows itself: this is what `fn main() -> Result<(), Box<dyn Error>>` prints.
+impl fmt::Debug for Standard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.failure, f)
     }
 }
 
 impl Error for Standard {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        if self.0.0.contexts.is_empty() {
-            return self.0.0.error.0.source();
-        }
-        Some(&*self.0.0.error.0)
-    }
-}
-
-/// The first and last steps, repeats folded.
-#[derive(Clone, Default)]
-struct Trail {
-    first: Vec<Counted>,
-    last: std::collections::VecDeque<Counted>,
-    omitted: usize,
-}
-
-#[derive(Clone, Copy)]
-struct Counted {
-    step: Step,
-    times: u32,
-}
-
-impl Trail {
-    fn push(&mut self, step: Step) {
-        let newest = self.last.back_mut().or(self.first.last_mut());
-        if let Some(counted) = newest
-            && counted.step == step
-        {
-            counted.times = counted.times.saturating_add(1);
-            return;
-        }
-        let counted = Counted { step, times: 1 };
-        if self.first.len() < KEPT {
-            self.first.push(counted);
-            return;
-        }
-        if self.last.len() == KEPT {
-            self.last.pop_front();
-            self.omitted += 1;
-        }
-        self.last.push_back(counted);
-    }
-}
-
-impl fmt::Display for Counted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.step)?;
-        match self.times {
-            1 => Ok(()),
-            n => write!(f, " x{n}"),
+        match (&self.source, self.level) {
+            (None, _) => self.failure.0.error.error.source(),
+            // The last hop leads to the error itself, so that it can be downcast.
+            (Some(_), 1) => Some(&*self.failure.0.error.error),
+            (Some(source), _) => Some(&**source),
         }
     }
 }
-
-/// How many steps a trail keeps at each end (DESIGN.md §3.1).
-const KEPT: usize = 16;
