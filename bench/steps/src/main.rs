@@ -10,9 +10,9 @@
 
 mod counts;
 mod deferreds;
+mod extras;
 mod features;
 mod figures;
-mod hooks;
 mod peers;
 mod work;
 mod worker;
@@ -69,7 +69,7 @@ fn both(rounds: usize) -> io::Result<()> {
 }
 
 fn works() -> Vec<Work> {
-    [&peers::works()[..], &deferreds::WORKS, &hooks::WORKS].concat()
+    [&peers::works()[..], &deferreds::WORKS, &extras::WORKS].concat()
 }
 
 fn find(name: &str) -> Option<Work> {

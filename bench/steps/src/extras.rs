@@ -1,13 +1,18 @@
-//! The ten steps with what is rare about them: a canceller, and a failure.
+//! The ten steps with what is rare about them: a context, a canceller, a failure.
 
 use std::hint::black_box;
 
-use thence_core::{Deferred, Failure, restore_failure_hook, set_failure_hook};
+use thence_core::{Deferred, Failure, FlowContext, restore_failure_hook, set_failure_hook};
 
 use crate::deferreds::expect_ready;
 use crate::work::Work;
 
-pub const WORKS: [Work; 3] = [
+pub const WORKS: [Work; 4] = [
+    Work::repeated(
+        "ten-context",
+        "thence: ten `map`, written in a context with a request id",
+        context,
+    ),
     Work::repeated("ten-hooked", "thence: ten `map` and an `on_cancel` hook", hooked),
     Work::repeated("ten-recovered", "thence: ten `map` passed by a failure, `recover`", recovered),
     Work::repeated(
@@ -16,6 +21,17 @@ pub const WORKS: [Work; 3] = [
         reported,
     ),
 ];
+
+fn context(times: u64) {
+    FlowContext::current().with_request_id("4711").enter(|| {
+        for _ in 0..times {
+            let (trigger, start) = Deferred::<u64>::new();
+            let end = ten_more(start);
+            trigger.fire(black_box(1));
+            black_box(expect_ready(end));
+        }
+    });
+}
 
 fn hooked(times: u64) {
     for _ in 0..times {
