@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use http::{HeaderValue, Method, StatusCode, Uri, Version, header, request, uri::PathAndQuery};
 use thence::{
-    Deferred, Never, Outcome, Stop,
+    Deferred, FlowContext, Never, Outcome, Stop,
     http::{Body, Request, Response},
 };
 
@@ -54,6 +54,12 @@ impl Gate {
             request.peer_addr().ip(),
             self.ids.id_for(request.headers()),
         );
+        // Whatever it sets off, and whatever fails of that unseen, is told under its name.
+        let context = FlowContext::current().with_request_id(visit.request_id());
+        context.enter(|| self.serve(request, visit))
+    }
+
+    fn serve(self: &Rc<Self>, request: Request, visit: Rc<Visit>) -> Deferred<Response, Never> {
         let (hung_up, peer) = (request.hung_up(), request.peer_addr());
         let (head, body) = request.into_inner().into_parts();
 

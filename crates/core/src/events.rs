@@ -1,17 +1,19 @@
 //! Events: values of any type, and the handlers that run when one is emitted.
 
+mod stream;
+
 use std::any::{Any, TypeId, type_name};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
-use std::marker::PhantomData;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
+pub use self::stream::{Events, events};
 use crate::node::Site;
 use crate::outcome::{Never, Outcome};
 use crate::report::{Report, raise};
-use crate::{Deferred, Failure, all_settled};
+use crate::{Deferred, Failure, Stop, Trigger, all_settled};
 
 /// A set of handlers, by event type.
 ///
@@ -62,6 +64,11 @@ enum Run<E> {
 
 impl Emitter {
     /// A set without handlers.
+    ///
+    /// ```
+    /// let emitter = thence_core::Emitter::new();
+    /// emitter.emit("nobody listens");
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -69,39 +76,88 @@ impl Emitter {
     /// Has `handler` run for every event of its type from now on.
     ///
     /// It may return `()`, a `Result<(), Failure>`, or a `Deferred`.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Emitter, Failure};
+    ///
+    /// struct Order(u32);
+    ///
+    /// let emitter = Emitter::new();
+    /// emitter.on(|order: &Order| println!("order {}", order.0));
+    /// emitter.on(|order: &Order| {
+    ///     if order.0 > 0 { Ok(()) } else { Err(Failure::msg("an order of nothing")) }
+    /// });
+    /// emitter.on(|_: &Order| Deferred::<()>::ok(()));
+    /// emitter.emit(Order(3));
+    /// ```
     #[track_caller]
     pub fn on<E: 'static, R: Reaction>(&self, handler: impl Fn(&E) -> R + 'static) -> Subscription {
-        self.add(
+        self.subscribe(
             Location::caller(),
             Run::Each(Box::new(move |event| handler(event).into_reaction())),
         )
     }
 
     /// Has `handler` run for the next event of its type.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use thence_core::Emitter;
+    ///
+    /// let times = Rc::new(Cell::new(0));
+    /// let count = times.clone();
+    /// let emitter = Emitter::new();
+    /// emitter.once(move |_: &u8| count.set(count.get() + 1));
+    /// emitter.emit(1_u8);
+    /// emitter.emit(2_u8);
+    /// assert_eq!(times.get(), 1);
+    /// ```
     #[track_caller]
     pub fn once<E: 'static, R: Reaction>(
         &self,
         handler: impl FnOnce(&E) -> R + 'static,
     ) -> Subscription {
         let run: Box<dyn FnOnce(&E) -> _> = Box::new(move |event| handler(event).into_reaction());
-        self.add(Location::caller(), Run::Once(RefCell::new(Some(run))))
+        self.subscribe(Location::caller(), Run::Once(RefCell::new(Some(run))))
     }
 
-    /// The next event of its type.
+    /// The next event of its type; [`Emitter::events`] gives the ones after it too.
+    ///
+    /// ```
+    /// use thence_core::{Emitter, flow};
+    ///
+    /// let emitter = Emitter::new();
+    /// let next = emitter.next::<u8>();
+    /// let d = flow(async move { Ok(next.await? + 1) });
+    /// emitter.emit(1_u8);
+    /// d.inspect(|n| assert_eq!(*n, 2)).report();
+    /// ```
     #[track_caller]
     pub fn next<E: Clone + 'static>(&self) -> Deferred<E> {
         let (trigger, d) = Deferred::new();
+        let place = self.place::<E>();
+        // The handler has the trigger: with the handler it goes, and what it waits for ends.
+        let (asked, left) = (place.clone(), place.clone());
+        trigger.on_cancel(move || asked.remove());
+        trigger.on_left(move || left.remove());
+        let awaited = Awaited(Some(trigger));
         let run: Box<dyn FnOnce(&E) -> _> = Box::new(move |event: &E| {
-            trigger.fire(event.clone());
+            awaited.fire(event.clone());
             Deferred::ok(())
         });
-        let handler = self.add(Location::caller(), Run::Once(RefCell::new(Some(run))));
-        // When it is cancelled the handler that holds its trigger goes too; when it is only left,
-        // with the next event.
-        d.finally(move || handler.cancel())
+        self.add(&place, Location::caller(), Run::Once(RefCell::new(Some(run))));
+        d
     }
 
     /// Emits an event: its handlers run by the firing rule.
+    ///
+    /// ```
+    /// use thence_core::Emitter;
+    ///
+    /// let emitter = Emitter::new();
+    /// emitter.on(|text: &String| println!("{text}"));
+    /// emitter.emit("hello".to_owned()); // prints before it returns
+    /// ```
     pub fn emit<E: 'static>(&self, event: E) {
         for reaction in self.react(event) {
             drop(reaction);
@@ -109,6 +165,14 @@ impl Emitter {
     }
 
     /// Emits an event and tells when all its handlers have ended.
+    ///
+    /// ```
+    /// use thence_core::Emitter;
+    ///
+    /// let emitter = Emitter::new();
+    /// emitter.on(|n: &u8| println!("{n}"));
+    /// emitter.deliver(1_u8).done(|told| assert_eq!((told.handlers, told.failed), (1, 0)));
+    /// ```
     #[track_caller]
     pub fn deliver<E: 'static>(&self, event: E) -> Deferred<Delivered, Never> {
         let reactions = self.react(event);
@@ -137,19 +201,25 @@ impl Emitter {
         })
     }
 
-    fn add<E: 'static>(&self, site: Site, run: Run<E>) -> Subscription {
-        let id = NEXT_ID.get();
-        NEXT_ID.set(id + 1);
-        let set = {
-            let mut by_type = self.0.by_type.borrow_mut();
-            let set = by_type.entry(TypeId::of::<E>()).or_insert_with(|| Rc::new(Set::<E>::new()));
-            set.clone().downcast::<Set<E>>().expect("a set is kept under the type of its events")
-        };
+    fn subscribe<E: 'static>(&self, site: Site, run: Run<E>) -> Subscription {
+        let place = self.place();
+        self.add(&place, site, run);
+        Subscription { remove: Rc::new(place) }
+    }
+
+    /// The place of a handler that is added next.
+    fn place<E: 'static>(&self) -> Place<E> {
+        let mut by_type = self.0.by_type.borrow_mut();
+        let set = by_type.entry(TypeId::of::<E>()).or_insert_with(|| Rc::new(Set::<E>::new()));
+        let set = set.clone().downcast::<Set<E>>().expect("a set is kept under its events' type");
+        Place { set: Rc::downgrade(&set), id: NEXT_ID.replace(NEXT_ID.get() + 1) }
+    }
+
+    fn add<E: 'static>(&self, place: &Place<E>, site: Site, run: Run<E>) {
+        let Some(set) = place.set.upgrade() else { return };
         let live = Cell::new(true);
-        set.handlers.borrow_mut().push(Rc::new(Handler { id, site, live, run }));
+        set.handlers.borrow_mut().push(Rc::new(Handler { id: place.id, site, live, run }));
         set.warn_when_many();
-        let set = Rc::downgrade(&set);
-        Subscription { remove: Rc::new(Removal { set, id, of: PhantomData::<fn(E)> }) }
     }
 
     fn set<E: 'static>(&self) -> Option<Rc<Set<E>>> {
@@ -240,6 +310,16 @@ fn told<E>(
 }
 
 /// A handler that was added. Dropping it keeps the handler.
+///
+/// ```
+/// use thence_core::Emitter;
+///
+/// let emitter = Emitter::new();
+/// let subscription = emitter.on(|n: &u8| println!("{n}"));
+/// emitter.emit(1_u8); // prints
+/// subscription.cancel();
+/// emitter.emit(2_u8); // does not
+/// ```
 #[derive(Clone)]
 pub struct Subscription {
     remove: Rc<dyn Remove>,
@@ -247,6 +327,13 @@ pub struct Subscription {
 
 impl Subscription {
     /// Removes the handler; an event that is queued already does not reach it any more.
+    ///
+    /// ```
+    /// # use thence_core::Emitter;
+    /// let emitter = Emitter::new();
+    /// emitter.on(|n: &u8| println!("{n}")).cancel();
+    /// emitter.emit(1_u8);
+    /// ```
     pub fn cancel(&self) {
         self.remove.remove();
     }
@@ -262,13 +349,19 @@ trait Remove {
     fn remove(&self);
 }
 
-struct Removal<E> {
+/// Where a handler stands, or stood.
+struct Place<E> {
     set: Weak<Set<E>>,
     id: u64,
-    of: PhantomData<fn(E)>,
 }
 
-impl<E: 'static> Remove for Removal<E> {
+impl<E> Clone for Place<E> {
+    fn clone(&self) -> Self {
+        Self { set: self.set.clone(), id: self.id }
+    }
+}
+
+impl<E: 'static> Remove for Place<E> {
     fn remove(&self) {
         if let Some(set) = self.set.upgrade() {
             set.remove(self.id);
@@ -276,7 +369,38 @@ impl<E: 'static> Remove for Removal<E> {
     }
 }
 
+/// The trigger of one who waits for the next event.
+struct Awaited<E: 'static>(Option<Trigger<E>>);
+
+impl<E: 'static> Awaited<E> {
+    fn fire(mut self, event: E) {
+        if let Some(trigger) = self.0.take() {
+            trigger.fire(event);
+        }
+    }
+}
+
+impl<E: 'static> Drop for Awaited<E> {
+    fn drop(&mut self) {
+        // Leaving is no failure: with nobody there nothing is lost.
+        if let Some(trigger) = self.0.take_if(|trigger| !trigger.is_wanted()) {
+            trigger.settle(Outcome::Stop(Stop::Cancelled));
+        }
+    }
+}
+
 /// What [`deliver`] tells.
+///
+/// ```
+/// use thence_core::{Emitter, Failure, testing::expect_unhandled};
+///
+/// let emitter = Emitter::new();
+/// emitter.on(|_: &u8| ());
+/// emitter.on(|_: &u8| Err(Failure::msg("no room")));
+/// expect_unhandled(1, || {
+///     emitter.deliver(1_u8).done(|told| assert_eq!((told.handlers, told.failed), (2, 1)));
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Delivered {
@@ -288,7 +412,8 @@ pub struct Delivered {
 
 /// What a handler may return: `()`, `Result<(), Failure>`, or a `Deferred` of nothing.
 #[diagnostic::on_unimplemented(
-    message = "an event handler returns `()`, `Result<(), Failure>` or a `Deferred<(), _>`, not `{Self}`"
+    message = "an event handler returns `()`, `Result<(), Failure>` or a `Deferred<(), _>`, not `{Self}`",
+    note = "a `;` behind its last line makes it return `()`"
 )]
 pub trait Reaction: sealed::Sealed {
     #[doc(hidden)]
@@ -345,23 +470,54 @@ pub fn on<E: 'static, R: Reaction>(handler: impl Fn(&E) -> R + 'static) -> Subsc
 }
 
 /// [`Emitter::once`] on this thread's own set.
+///
+/// ```
+/// struct Ready;
+///
+/// thence_core::once(|_: &Ready| println!("ready"));
+/// thence_core::emit(Ready); // prints
+/// thence_core::emit(Ready); // does not
+/// ```
 #[track_caller]
 pub fn once<E: 'static, R: Reaction>(handler: impl FnOnce(&E) -> R + 'static) -> Subscription {
     OWN.with(Clone::clone).once(handler)
 }
 
 /// [`Emitter::next`] on this thread's own set.
+///
+/// ```
+/// #[derive(Clone)]
+/// struct Ready(u8);
+///
+/// let next = thence_core::next::<Ready>();
+/// thence_core::emit(Ready(7));
+/// next.inspect(|ready| assert_eq!(ready.0, 7)).report();
+/// ```
 #[track_caller]
 pub fn next<E: Clone + 'static>() -> Deferred<E> {
     OWN.with(Clone::clone).next()
 }
 
 /// [`Emitter::emit`] on this thread's own set.
+///
+/// ```
+/// struct Beep;
+///
+/// thence_core::on(|_: &Beep| println!("beep"));
+/// thence_core::emit(Beep);
+/// ```
 pub fn emit<E: 'static>(event: E) {
     OWN.with(Clone::clone).emit(event);
 }
 
 /// [`Emitter::deliver`] on this thread's own set.
+///
+/// ```
+/// struct Beep;
+///
+/// thence_core::on(|_: &Beep| println!("beep"));
+/// thence_core::deliver(Beep).done(|told| assert_eq!(told.handlers, 1));
+/// ```
 #[track_caller]
 pub fn deliver<E: 'static>(event: E) -> Deferred<Delivered, Never> {
     OWN.with(Clone::clone).deliver(event)

@@ -36,9 +36,15 @@ use crate::{Failure, Never};
 /// let d: Deferred<u8, Refused> = Deferred::err(Refused(3));
 /// d.recover(|refused| refused.0).done(|code| assert_eq!(code, 3));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a Deferred",
+    label = "neither an error nor a `Fault`",
+    note = "use `Failure`, which takes any error; or implement `std::error::Error` for `{Self}`, or \
+            `thence::Fault`"
+)]
 pub trait Fault: Sized + 'static {
     /// Where the sites go that do not fit into the error itself; `()` where they do.
-    type Trail: Default + 'static;
+    type Trail: Clone + Default + 'static;
 
     /// What `.await` gives: `Result<T, Self>`, or plain `T` where there is no error to give.
     type Awaited<T>;
@@ -54,6 +60,16 @@ pub trait Fault: Sized + 'static {
 
     /// What `.await` gives for a value or an error.
     fn awaited<T>(result: Result<T, Self>) -> Self::Awaited<T>;
+
+    /// The error as a [`Failure`] with the same message and trail, for whoever takes any.
+    ///
+    /// The error itself stays inside only where it is a `Failure` already; to keep another,
+    /// [`err_into`](crate::Deferred::err_into) makes a `Failure` of it.
+    fn into_failure(self, trail: Self::Trail) -> Failure {
+        let mut failure = Failure::msg(self.message());
+        self.steps(&trail).into_iter().for_each(|step| failure.pass(step));
+        failure
+    }
 }
 
 impl Fault for Failure {
@@ -74,6 +90,10 @@ impl Fault for Failure {
 
     fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
         result
+    }
+
+    fn into_failure(self, (): ()) -> Self {
+        self
     }
 }
 
@@ -101,6 +121,7 @@ impl Fault for Never {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: std::error::Error + 'static> Fault for E {
     type Trail = Ends;
     type Awaited<T> = Result<T, Self>;
@@ -130,6 +151,15 @@ impl<E: std::error::Error + 'static> Fault for E {
 }
 
 /// Says that a Deferred of this error cannot fail, so that `done` may be its end.
+///
+/// ```
+/// use thence_core::{CannotFail, Deferred};
+///
+/// fn end<E: CannotFail>(d: Deferred<u8, E>) {
+///     d.done(|n| assert_eq!(n, 1));
+/// }
+/// end(Deferred::<u8>::ok(1).recover(|_| 0));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this Deferred can still fail with `{Self}`, and `done` would let that go unseen",
     label = "`done` is for what cannot fail",
@@ -146,6 +176,18 @@ mod sealed {
 }
 
 /// One step of a trail: where it is written, and the label it was given.
+///
+/// ```
+/// use thence_core::{Deferred, Failure};
+///
+/// let d = Deferred::<u8>::err(Failure::msg("closed")).map(|n| n).named("read");
+/// d.inspect_err(|failure| {
+///     let last = failure.steps().last().unwrap();
+///     assert!(last.to_string().ends_with(" (read)"), "{last}"); // file:line:column (label)
+/// })
+/// .recover(|_| 0)
+/// .done(drop);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Step {
     /// The file, line and column where the step is written.
@@ -172,6 +214,18 @@ impl fmt::Display for Step {
 }
 
 /// The first and the last step of a trail, for errors that have no room for one.
+///
+/// ```
+/// use std::panic::Location;
+/// use thence_core::{Ends, Step};
+///
+/// let mut ends = Ends::default();
+/// for label in ["one", "two", "three"] {
+///     ends.push(Step { site: Location::caller(), label: Some(label) });
+/// }
+/// let labels: Vec<_> = ends.steps().into_iter().filter_map(|step| step.label).collect();
+/// assert_eq!(labels, ["one", "three"]);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ends {
     first: Option<Step>,
@@ -180,6 +234,14 @@ pub struct Ends {
 
 impl Ends {
     /// Adds the next step.
+    ///
+    /// ```
+    /// # use std::panic::Location;
+    /// # use thence_core::{Ends, Step};
+    /// let mut ends = Ends::default();
+    /// ends.push(Step { site: Location::caller(), label: Some("first") });
+    /// assert_eq!(ends.steps().len(), 1);
+    /// ```
     pub fn push(&mut self, step: Step) {
         match (self.first, self.last) {
             (Some(first), None) if !step.is_label_of(first) => self.last = Some(step),
@@ -189,6 +251,11 @@ impl Ends {
     }
 
     /// The first step and, where there was more than one, the last.
+    ///
+    /// ```
+    /// # use thence_core::Ends;
+    /// assert!(Ends::default().steps().is_empty());
+    /// ```
     pub fn steps(&self) -> Vec<Step> {
         self.first.into_iter().chain(self.last).collect()
     }

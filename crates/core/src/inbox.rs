@@ -1,22 +1,26 @@
-//! What crosses threads: a queue that any thread may write and one thread reads.
+//! What arrives from other threads, and where: one inbox a thread.
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use crate::node::{WakeCell, cx};
+use crate::crossing::Mailbox;
+use crate::node::{WakeCell, cx, run_guarded};
 
 /// A thread's inbox. `Send + Sync`; get a thread's own with [`hosting::inbox`](crate::hosting).
+///
+/// ```
+/// use thence_core::hosting;
+///
+/// let inbox = hosting::inbox();
+/// let sender = inbox.clone();
+/// std::thread::spawn(move || sender.post(Box::new(|| println!("here")))).join().unwrap().unwrap();
+/// assert!(!inbox.is_empty());
+/// hosting::run_until_idle(); // prints
+/// ```
 pub struct Inbox {
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    queue: VecDeque<Entry>,
-    waker: Option<Arc<dyn Fn() + Send + Sync>>,
-    closed: bool,
+    pub(crate) mailbox: Arc<Mailbox<Entry>>,
 }
 
 /// What may arrive.
@@ -30,6 +34,13 @@ pub(crate) enum Entry {
 }
 
 /// The thread whose inbox it was has ended.
+///
+/// ```
+/// use thence_core::hosting::{self, Closed};
+///
+/// let inbox = std::thread::spawn(hosting::inbox).join().unwrap(); // that thread has ended
+/// assert_eq!(inbox.post(Box::new(|| ())), Err(Closed));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Closed;
 
@@ -42,87 +53,78 @@ impl fmt::Display for Closed {
 impl std::error::Error for Closed {}
 
 impl Inbox {
-    /// Has the thread run `f` in its next turn.
+    /// Has the thread run `f` in its next turn. A panic in `f` is reported there.
     ///
     /// # Errors
     ///
     /// [`Closed`] when the thread has ended; `f` is dropped.
+    ///
+    /// ```
+    /// # use thence_core::hosting;
+    /// hosting::inbox().post(Box::new(|| println!("next turn"))).unwrap();
+    /// hosting::run_until_idle();
+    /// ```
     pub fn post(&self, f: Box<dyn FnOnce() + Send>) -> Result<(), Closed> {
-        if self.push(Entry::Call(f)) { Ok(()) } else { Err(Closed) }
+        self.mailbox.push(Entry::Call(f)).map_err(|_| Closed)
     }
 
     /// Sets what is called, on the sender's thread, when something arrives while the inbox was
-    /// empty.
+    /// empty. While something waits it is not called again: a thread that sleeps until it is
+    /// called looks at [`is_empty`](Inbox::is_empty) first.
+    ///
+    /// It runs wherever something is sent, in destructors too, so it must not panic.
+    ///
+    /// ```
+    /// use std::sync::{Arc, mpsc};
+    /// use thence_core::hosting;
+    ///
+    /// let (tx, rx) = mpsc::channel();
+    /// let inbox = hosting::inbox();
+    /// inbox.set_waker(Arc::new(move || tx.send("a turn is due").unwrap()));
+    /// inbox.post(Box::new(|| ())).unwrap();
+    /// assert_eq!(rx.recv(), Ok("a turn is due"));
+    /// inbox.clear_waker();
+    /// hosting::run_until_idle();
+    /// ```
     pub fn set_waker(&self, waker: Arc<dyn Fn() + Send + Sync>) {
-        let old = self.lock().waker.replace(waker);
-        drop(old);
+        self.mailbox.set_waker(Some(waker));
     }
 
     /// Takes that away again.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use thence_core::hosting;
+    /// let inbox = hosting::inbox();
+    /// inbox.set_waker(Arc::new(|| println!("a turn is due")));
+    /// inbox.clear_waker();
+    /// inbox.post(Box::new(|| ())).unwrap();
+    /// hosting::run_until_idle();
+    /// ```
     pub fn clear_waker(&self) {
-        let old = self.lock().waker.take();
-        drop(old);
+        self.mailbox.set_waker(None);
     }
 
     /// Whether nothing has arrived.
+    ///
+    /// ```
+    /// # use thence_core::hosting;
+    /// assert!(hosting::inbox().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
-        self.lock().queue.is_empty()
-    }
-
-    /// Whether it was taken.
-    pub(crate) fn push(&self, entry: Entry) -> bool {
-        let mut state = self.lock();
-        if state.closed {
-            drop(state);
-            drop(entry);
-            return false;
-        }
-        let was_empty = state.queue.is_empty();
-        state.queue.push_back(entry);
-        let waker = if was_empty { state.waker.clone() } else { None };
-        drop(state);
-        if let Some(waker) = waker {
-            waker();
-        }
-        true
-    }
-
-    /// Wakes the thread, or tells its host that a turn is due.
-    pub(crate) fn nudge(&self) {
-        let waker = self.lock().waker.clone();
-        if let Some(waker) = waker {
-            waker();
-        }
-    }
-
-    fn pop(&self) -> Option<Entry> {
-        self.lock().queue.pop_front()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.mailbox.len() == 0
     }
 
     fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::default() })
-    }
-
-    fn close(&self) {
-        let mut state = self.lock();
-        state.closed = true;
-        let queue = std::mem::take(&mut state.queue);
-        let waker = state.waker.take();
-        drop(state);
-        drop((queue, waker));
+        Arc::new(Self { mailbox: Mailbox::new() })
     }
 }
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.lock();
         f.debug_struct("Inbox")
-            .field("waiting", &state.queue.len())
-            .field("closed", &state.closed)
+            .field("waiting", &self.mailbox.len())
+            .field("closed", &self.mailbox.is_closed())
             .finish_non_exhaustive()
     }
 }
@@ -134,13 +136,14 @@ pub(crate) fn mine() -> Arc<Inbox> {
     });
     // A thread that is ending has none: what arrives is not taken.
     kept.unwrap_or_else(|_| {
-        let inbox = Inbox::new();
-        inbox.close();
+        let inbox = of_thread(cx().id());
+        retire(&inbox);
         inbox
     })
 }
 
-/// The inbox of a thread that is alive, by its number.
+/// The inbox of a thread that is alive, by its number. Whoever asks from another thread sees to it
+/// that the thread asks for its own before it ends: that is what closes it.
 pub(crate) fn of_thread(id: u64) -> Arc<Inbox> {
     let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
     all.entry(id).or_insert_with(Inbox::new).clone()
@@ -151,11 +154,11 @@ pub(crate) fn deliver(max: usize) -> usize {
     let inbox = mine();
     let mut delivered = 0;
     while delivered < max
-        && let Some(entry) = inbox.pop()
+        && let Some(entry) = inbox.mailbox.pop()
     {
         delivered += 1;
         match entry {
-            Entry::Call(f) => crate::node::run_guarded(f),
+            Entry::Call(f) => run_guarded(f),
             Entry::Orphan(cell) => cell.arrived_orphaned(),
             Entry::Remote(id) => crate::trigger::arrived(id),
             Entry::Wake(cell) => cell.arrived(),
@@ -164,13 +167,21 @@ pub(crate) fn deliver(max: usize) -> usize {
     delivered
 }
 
-/// Closes the inbox when the thread ends.
+/// Closes the inbox of this thread, which ends, and drops what was not read.
+fn retire(inbox: &Inbox) {
+    let left = inbox.mailbox.close();
+    ALL.lock().unwrap_or_else(PoisonError::into_inner).remove(&cx().id());
+    for entry in left {
+        // A panic here would be the end of the process.
+        cx().enter(|| run_guarded(|| drop(entry)));
+    }
+}
+
 struct Mine(Arc<Inbox>);
 
 impl Drop for Mine {
     fn drop(&mut self) {
-        self.0.close();
-        ALL.lock().unwrap_or_else(PoisonError::into_inner).remove(&cx().id());
+        retire(&self.0);
     }
 }
 
@@ -179,3 +190,34 @@ thread_local! {
 }
 
 static ALL: LazyLock<Mutex<HashMap<u64, Arc<Inbox>>>> = LazyLock::new(Mutex::default);
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::PoisonError;
+    use std::task::Poll;
+    use std::thread;
+
+    use super::ALL;
+    use crate::node::cx;
+    use crate::{Failure, flow};
+
+    #[test]
+    fn an_inbox_that_another_thread_made_is_closed_with_its_own() {
+        let (id, waker) = thread::spawn(|| {
+            let (send, receive) = std::sync::mpsc::channel();
+            flow(poll_fn(move |task| {
+                let waker = task.waker();
+                let clone = thread::scope(|scope| scope.spawn(|| waker.clone()).join().unwrap());
+                send.send(clone).unwrap();
+                Poll::Ready(Ok::<_, Failure>(()))
+            }))
+            .report();
+            (cx().id(), receive.recv().unwrap())
+        })
+        .join()
+        .unwrap();
+        waker.wake();
+        assert!(!ALL.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id));
+    }
+}

@@ -6,7 +6,8 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 
-use crate::{Deferred, Failure, Outcome, Stop, Trigger};
+use crate::waiters::Waiters;
+use crate::{Deferred, Failure, Outcome};
 
 /// A bounded pool of things that are costly to make: connections.
 ///
@@ -27,7 +28,7 @@ pub struct Pool<C: 'static>(Rc<Shared<C>>);
 
 struct Shared<C: 'static> {
     idle: RefCell<Vec<C>>,
-    waiting: RefCell<VecDeque<Trigger<Lease<C>>>>,
+    waiting: Waiters<Lease<C>, Failure>,
     connect: Box<dyn Fn() -> Deferred<C>>,
     /// Idle, leased, or being made.
     open: Cell<usize>,
@@ -41,11 +42,23 @@ impl<C: 'static> Pool<C> {
     /// # Panics
     ///
     /// If `max` is 0: nobody could ever lease anything.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use thence_core::{Deferred, Pool};
+    ///
+    /// let dialled = Cell::new(0);
+    /// let pool = Pool::new(4, move || {
+    ///     dialled.set(dialled.get() + 1);
+    ///     Deferred::ok(format!("connection {}", dialled.get()))
+    /// });
+    /// assert_eq!(pool.open(), 0); // none is made before it is wanted
+    /// ```
     pub fn new(max: usize, connect: impl Fn() -> Deferred<C> + 'static) -> Self {
         assert!(max > 0, "a pool of at most 0 things could never lease one");
         Self(Rc::new(Shared {
             idle: RefCell::default(),
-            waiting: RefCell::default(),
+            waiting: Waiters::default(),
             connect: Box::new(connect),
             open: Cell::new(0),
             making: Cell::new(0),
@@ -58,31 +71,76 @@ impl<C: 'static> Pool<C> {
     /// goes to the next.
     ///
     /// Fails with what `connect` fails with.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Pool};
+    ///
+    /// let pool = Pool::new(1, || Deferred::ok("connection"));
+    /// let first = pool.lease();
+    /// let second = pool.lease(); // waits: there is one
+    /// assert_eq!(pool.waiting(), 1);
+    /// first.map(|lease| lease.give_back()).report();
+    /// assert!(second.is_ready());
+    /// second.map(|lease| lease.give_back()).report();
+    /// ```
     #[track_caller]
     pub fn lease(&self) -> Deferred<Lease<C>> {
         let (trigger, d) = Deferred::new();
         trigger.on_unclaimed(|lease: Lease<C>| lease.give_back());
-        self.0.waiting.borrow_mut().push_back(trigger);
+        self.0.waiting.join(trigger, ());
         serve(&self.0);
         d
     }
 
     /// How many are idle.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
+    /// pool.lease().map(|lease| lease.give_back()).report();
+    /// assert_eq!(pool.idle(), 1);
+    /// ```
     pub fn idle(&self) -> usize {
         self.0.idle.borrow().len()
     }
 
     /// How many there are: idle, leased, or being made.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
+    /// let lease = pool.lease();
+    /// assert_eq!((pool.open(), pool.idle()), (1, 0));
+    /// # lease.map(drop).report();
+    /// ```
     pub fn open(&self) -> usize {
         self.0.open.get()
     }
 
     /// How many wait for one.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let (_dialling, connection) = Deferred::<u8>::new();
+    /// let connection = std::cell::RefCell::new(Some(connection));
+    /// let pool = Pool::new(1, move || connection.take().expect("one is made"));
+    /// let lease = pool.lease();
+    /// assert_eq!(pool.waiting(), 1);
+    /// # lease.cancel();
+    /// ```
     pub fn waiting(&self) -> usize {
-        self.0.waiting.borrow().iter().filter(|trigger| !trigger.is_cancelled()).count()
+        self.0.waiting.len()
     }
 
     /// Closes what is idle and not `fit`.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
+    /// pool.lease().map(|lease| lease.give_back()).report();
+    /// pool.retain(|connection| connection.is_empty());
+    /// assert_eq!(pool.open(), 0);
+    /// ```
     pub fn retain(&self, mut fit: impl FnMut(&mut C) -> bool) {
         let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
         let mut sorting = Sorting { left: idle.into(), kept: Vec::new(), pool: &self.0 };
@@ -132,40 +190,20 @@ impl<C: 'static> fmt::Debug for Pool<C> {
 
 /// Hands out what is there, and makes more while somebody waits and there is room.
 fn serve<C: 'static>(pool: &Rc<Shared<C>>) {
-    while next_is_there(pool) {
+    while !pool.waiting.is_empty() {
         let Some(thing) = pool.idle.borrow_mut().pop() else { break };
-        let next = pool.waiting.borrow_mut().pop_front();
         let lease = Lease { thing: Some(thing), pool: Rc::downgrade(pool) };
-        match next {
-            Some(trigger) => trigger.fire(lease),
+        match pool.waiting.pop() {
+            Some(next) => next.trigger.fire(lease),
             None => return lease.give_back(),
         }
     }
     loop {
-        let short = pool.waiting.borrow().len().saturating_sub(pool.making.get());
+        let short = pool.waiting.len().saturating_sub(pool.making.get());
         if short == 0 || pool.open.get() >= pool.max {
             return;
         }
         make(pool);
-    }
-}
-
-/// Drops those in front who wait no longer; whether anybody is left.
-fn next_is_there<C: 'static>(pool: &Shared<C>) -> bool {
-    loop {
-        let mut waiting = pool.waiting.borrow_mut();
-        match waiting.front() {
-            None => return false,
-            Some(trigger) if trigger.is_wanted() => return true,
-            Some(_) => {
-                let gone = waiting.pop_front();
-                drop(waiting);
-                // Leaving is no failure, and its trigger is not lost.
-                if let Some(gone) = gone {
-                    gone.settle(Outcome::Stop(Stop::Cancelled));
-                }
-            }
-        }
     }
 }
 
@@ -183,11 +221,9 @@ fn make<C: 'static>(pool: &Rc<Shared<C>>) {
             Outcome::Ok(thing) => home.idle.borrow_mut().push(thing),
             outcome => {
                 home.open.set(home.open.get() - 1);
-                let next =
-                    if next_is_there(&home) { home.waiting.borrow_mut().pop_front() } else { None };
                 let outcome = outcome.map(|_| unreachable!("the value was taken above"));
-                match next {
-                    Some(trigger) => trigger.settle(outcome),
+                match home.waiting.pop() {
+                    Some(next) => next.trigger.settle(outcome),
                     // Nobody waits any more; what failed is still said.
                     None => drop(Deferred::<Lease<C>>::ended(outcome)),
                 }
@@ -200,6 +236,22 @@ fn make<C: 'static>(pool: &Rc<Shared<C>>) {
 }
 
 /// A thing that is leased from a [`Pool`]. Dropped, it is closed.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, Pool};
+///
+/// fn answer(connection: &str) -> Result<usize, Failure> {
+///     Ok(connection.len())
+/// }
+///
+/// let pool = Pool::new(1, || Deferred::ok("connection"));
+/// let d = pool.lease().and_then(|lease| {
+///     let n = answer(&lease)?; // on an error the lease is dropped, and so closed
+///     lease.give_back();
+///     Ok(n)
+/// });
+/// d.inspect(|n| assert_eq!(*n, 10)).report();
+/// ```
 pub struct Lease<C: 'static> {
     /// `None` once it was given back.
     thing: Option<C>,
@@ -209,6 +261,13 @@ pub struct Lease<C: 'static> {
 impl<C: 'static> Lease<C> {
     /// Gives it back to its pool, for the next one. Only for a thing that is in step again: its
     /// answer read to the end.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
+    /// pool.lease().map(|lease| lease.give_back()).report();
+    /// assert_eq!(pool.idle(), 1);
+    /// ```
     pub fn give_back(mut self) {
         let Some(thing) = self.thing.take() else { return };
         if let Some(pool) = self.pool.upgrade() {
@@ -218,6 +277,13 @@ impl<C: 'static> Lease<C> {
     }
 
     /// Takes it out of the pool for good.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
+    /// pool.lease().map(|lease| assert_eq!(lease.detach(), "connection")).report();
+    /// assert_eq!(pool.open(), 0); // the pool may make another
+    /// ```
     #[expect(clippy::missing_panics_doc, reason = "a lease holds its thing until it is consumed")]
     pub fn detach(mut self) -> C {
         let thing = self.thing.take().expect("a lease holds its thing until it is consumed");

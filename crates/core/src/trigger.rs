@@ -1,16 +1,15 @@
 //! The ends that fire.
 
-use std::any::Any;
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::crossing::FarEnd;
 use crate::fault::Fault;
-use crate::inbox::{self, Entry, Inbox};
-use crate::node::{Slot, Source};
+use crate::inbox::{self, Entry};
+use crate::node::{Slot, Source, cx, run_guarded};
 use crate::outcome::Outcome;
 use crate::{Failure, IntoDeferred};
 
@@ -26,7 +25,7 @@ use crate::{Failure, IntoDeferred};
 /// trigger.fire(1);
 /// trigger.fire(2); // the trigger was consumed
 /// ```
-pub struct Trigger<T: 'static, E: Fault = Failure>(Source<T, E>);
+pub struct Trigger<T: 'static, E: Fault = Failure>(Source<T, E>); // Stays on its thread: send `trigger.remote()`.
 
 impl<T: 'static, E: Fault> Trigger<T, E> {
     #[inline]
@@ -36,21 +35,55 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
 
     /// Ends it with a value. Outside any callback everything this sets off has run when it
     /// returns; inside one it queues.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// d.inspect(|n| println!("got {n}")).report();
+    /// trigger.fire(1); // prints before it returns
+    /// ```
     #[doc(alias = "callback")]
     #[doc(alias = "send")]
     #[inline]
-    pub fn fire(self, value: T) {
+    pub fn fire(
+        self, // A Deferred ends once: this uses its trigger up.
+        value: T,
+    ) {
         self.0.settle(Outcome::Ok(value));
     }
 
     /// Ends it with an error.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure};
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.fail(Failure::msg("closed"));
+    /// d.recover(|failure| failure.to_string().len() as u8).done(|n| assert_eq!(n, 6));
+    /// ```
     #[doc(alias = "errback")]
-    pub fn fail(self, error: E) {
+    pub fn fail(
+        self, // A Deferred ends once: this uses its trigger up.
+        error: E,
+    ) {
         self.0.settle(Outcome::Err(error));
     }
 
     /// Ends it with an outcome.
-    pub fn settle(self, outcome: Outcome<T, E>) {
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure};
+    ///
+    /// let (trigger, d) = Deferred::<u16>::new();
+    /// let parsed: Result<u16, Failure> = "80".parse().map_err(Failure::from);
+    /// trigger.settle(parsed.into());
+    /// d.inspect(|port| assert_eq!(*port, 80)).report();
+    /// ```
+    pub fn settle(
+        self, // A Deferred ends once: this uses its trigger up.
+        outcome: Outcome<T, E>,
+    ) {
         self.0.settle(outcome);
     }
 
@@ -59,6 +92,19 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     }
 
     /// Ends it with whatever `d` ends with, once that has.
+    ///
+    /// A request to end passes on to `d`, and a value that nobody takes goes back where `d` had it
+    /// from.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let (inner, other) = Deferred::<u8>::new();
+    /// trigger.follow(other);
+    /// inner.fire(5);
+    /// d.inspect(|n| assert_eq!(*n, 5)).report();
+    /// ```
     #[doc(alias = "chainDeferred")]
     #[track_caller]
     pub fn follow<D: IntoDeferred<Value = T, Error = E>>(self, d: D) {
@@ -83,6 +129,32 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     /// A source with no canceller stops at once when asked, and its later firing is ignored.
     ///
     /// Give `f` an id or a `Weak`: a hook that owns the trigger's owner is a cycle.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, collections::HashMap, rc::Rc};
+    /// use thence_core::{Deferred, Trigger};
+    ///
+    /// /// Who waits for an answer, by number.
+    /// type Waiting = Rc<RefCell<HashMap<u32, Trigger<String>>>>;
+    ///
+    /// fn ask(waiting: &Waiting, id: u32) -> Deferred<String> {
+    ///     let (trigger, answer) = Deferred::new();
+    ///     let weak = Rc::downgrade(waiting);
+    ///     trigger.on_cancel(move || {
+    ///         let Some(waiting) = weak.upgrade() else { return };
+    ///         let asked = waiting.borrow_mut().remove(&id);
+    ///         drop(asked); // dropped after a request: `Stop(Cancelled)`
+    ///     });
+    ///     waiting.borrow_mut().insert(id, trigger);
+    ///     answer
+    /// }
+    ///
+    /// let waiting = Waiting::default();
+    /// let answer = ask(&waiting, 7);
+    /// answer.cancel();
+    /// assert!(waiting.borrow().is_empty());
+    /// answer.settled().done(|outcome| assert!(outcome.is_cancelled()));
+    /// ```
     pub fn on_cancel(&self, f: impl FnOnce() + 'static) {
         self.0.on_cancel(Box::new(f));
     }
@@ -90,34 +162,99 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     /// Runs `f` at once when the Deferred is dropped before it has ended and with nothing attached
     /// to it: nobody waits any more. What the source does then is its own affair; one that holds
     /// something costly may let go of it.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use thence_core::Deferred;
+    ///
+    /// let left = Rc::new(Cell::new(false));
+    /// let tell = left.clone();
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.on_left(move || tell.set(true));
+    /// drop(d);
+    /// assert!(left.get());
+    /// trigger.fire(1); // nobody is there; not an error
+    /// ```
     pub fn on_left(&self, f: impl FnOnce() + 'static) {
         self.0.on_left(Box::new(f));
     }
 
     /// Takes the value back when nobody is there to take it: the way a stream of things (bytes,
     /// sockets, items, permits) loses nothing to a waiter that left.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+    /// use thence_core::Deferred;
+    ///
+    /// let items = Rc::new(RefCell::new(VecDeque::from([2, 3])));
+    /// let back = items.clone();
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.on_unclaimed(move |item| back.borrow_mut().push_front(item));
+    /// drop(d.finally(|| ())); // whoever waited has left
+    /// trigger.fire(1);
+    /// assert_eq!(*items.borrow(), [1, 2, 3]);
+    /// ```
     pub fn on_unclaimed(&self, f: impl FnOnce(T) + 'static) {
         self.0.on_unclaimed(Box::new(f));
     }
 
     /// Whether somebody asked for the end.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// assert!(!trigger.is_cancelled());
+    /// d.cancel();
+    /// assert!(trigger.is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
 
     /// Whether anybody holds or waits for the Deferred.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// assert!(trigger.is_wanted());
+    /// drop(d);
+    /// assert!(!trigger.is_wanted());
+    /// trigger.fire(1);
+    /// ```
     pub fn is_wanted(&self) -> bool {
         self.0.is_wanted()
     }
 
     /// Where the Deferred was made.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// println!("{} waits for this", trigger.site());
+    /// trigger.fire(1);
+    /// # d.report();
+    /// ```
     pub fn site(&self) -> &'static Location<'static> {
         self.0.site()
     }
 
     /// The trigger as something that another thread can fire.
     ///
-    /// The outcome travels through this thread's inbox and fires in its next turn.
+    /// The outcome travels through this thread's inbox and fires in its next turn. A thread that
+    /// ends before that ends the Deferred `Lost`, and what was sent is dropped.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, hosting};
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// d.inspect(|n| assert_eq!(*n, 7)).report();
+    /// let remote = trigger.remote();
+    /// std::thread::spawn(move || remote.fire(7)).join().unwrap();
+    /// hosting::run_until_idle(); // a reactor does it in its next turn
+    /// ```
     pub fn remote(self) -> RemoteTrigger<T, E>
     where
         T: Send,
@@ -125,26 +262,17 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     {
         static LAST: AtomicU64 = AtomicU64::new(0);
         let id = LAST.fetch_add(1, Ordering::Relaxed) + 1;
-        let shared = Arc::new(Shared {
-            outcome: Mutex::new(None),
-            cancelled: AtomicBool::new(self.is_cancelled()),
-        });
-        let cancelled = Arc::downgrade(&shared);
-        self.0.note_cancel(Box::new(move || {
-            if let Some(shared) = cancelled.upgrade() {
-                shared.cancelled.store(true, Ordering::Release);
-            }
-        }));
-        let at_home = shared.clone();
-        let arrived = move || {
-            let sent = at_home.outcome.lock().unwrap_or_else(PoisonError::into_inner).take();
-            match sent {
-                Some(outcome) => self.settle(outcome),
-                None => drop(self),
-            }
+        let mailbox = inbox::mine().mailbox.clone();
+        let (far, near) = FarEnd::new(mailbox, Entry::Remote, id, self.is_cancelled());
+        let asker = near.asker();
+        self.0.note_cancel(Box::new(move || asker.ask()));
+        let arrived = move || match near.take() {
+            Some(outcome) => self.settle(outcome),
+            None => drop(self),
         };
-        REMOTES.with_borrow_mut(|remotes| remotes.insert(id, Box::new(arrived)));
-        RemoteTrigger { shared, id, inbox: inbox::mine() }
+        // A thread that is ending keeps none, and nothing arrives there: dropped, it ends now.
+        let _ = REMOTES.try_with(|remotes| remotes.borrow_mut().0.insert(id, Box::new(arrived)));
+        RemoteTrigger(far)
     }
 }
 
@@ -158,43 +286,85 @@ impl<T: 'static, E: Fault> fmt::Debug for Trigger<T, E> {
 }
 
 /// A [`Trigger`] for another thread. Dropped unfired: `Stop(Lost)`, or `Stop(Cancelled)`.
-pub struct RemoteTrigger<T: Send + 'static, E: Fault + Send = Failure> {
-    shared: Arc<Shared<T, E>>,
-    id: u64,
-    inbox: Arc<Inbox>,
-}
-
-struct Shared<T, E: Fault> {
-    outcome: Mutex<Option<Outcome<T, E>>>,
-    cancelled: AtomicBool,
-}
+///
+/// ```
+/// use thence_core::{Deferred, hosting};
+///
+/// let (trigger, d) = Deferred::<u64>::new();
+/// let remote = trigger.remote();
+/// let worker = std::thread::spawn(move || {
+///     let mut sum = 0;
+///     for n in 0..1000 {
+///         if remote.is_cancelled() {
+///             return; // dropped after a request: `Stop(Cancelled)`
+///         }
+///         sum += n;
+///     }
+///     remote.fire(sum);
+/// });
+/// worker.join().unwrap();
+/// hosting::run_until_idle();
+/// d.inspect(|sum| assert_eq!(*sum, 499_500)).report();
+/// ```
+pub struct RemoteTrigger<T: Send + 'static, E: Fault + Send = Failure>(
+    FarEnd<Outcome<T, E>, Entry>,
+);
 
 impl<T: Send + 'static, E: Fault + Send> RemoteTrigger<T, E> {
     /// Ends it with a value.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, hosting};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.remote().fire(1); // from any thread, this one too
+    /// assert!(!d.is_ready());
+    /// hosting::run_until_idle();
+    /// d.inspect(|n| assert_eq!(*n, 1)).report();
+    /// ```
     pub fn fire(self, value: T) {
         self.settle(Outcome::Ok(value));
     }
 
     /// Ends it with an error.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, hosting};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.remote().fail(Failure::msg("disk full"));
+    /// hosting::run_until_idle();
+    /// d.recover(|failure| failure.to_string().len() as u8).done(|n| assert_eq!(n, 9));
+    /// ```
     pub fn fail(self, error: E) {
         self.settle(Outcome::Err(error));
     }
 
     /// Ends it with an outcome.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, hosting};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.remote().settle(Ok(1).into());
+    /// hosting::run_until_idle();
+    /// d.inspect(|n| assert_eq!(*n, 1)).report();
+    /// ```
     pub fn settle(self, outcome: Outcome<T, E>) {
-        *self.shared.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+        self.0.send(outcome);
     }
 
     /// Whether somebody asked for the end.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, hosting};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.on_cancel(|| println!("the worker is told"));
+    /// let remote = trigger.remote();
+    /// d.cancel();
+    /// assert!(remote.is_cancelled());
+    /// # drop(remote);
+    /// # hosting::run_until_idle();
+    /// ```
     pub fn is_cancelled(&self) -> bool {
-        self.shared.cancelled.load(Ordering::Acquire)
-    }
-}
-
-impl<T: Send + 'static, E: Fault + Send> Drop for RemoteTrigger<T, E> {
-    fn drop(&mut self) {
-        // Fired or not, the trigger at home learns of its end here, once.
-        self.inbox.push(Entry::Remote(self.id));
+        self.0.is_asked()
     }
 }
 
@@ -208,23 +378,23 @@ impl<T: Send + 'static, E: Fault + Send> fmt::Debug for RemoteTrigger<T, E> {
 
 /// A remote trigger's outcome has come home.
 pub(crate) fn arrived(id: u64) {
-    let arrived = REMOTES.try_with(|remotes| remotes.borrow_mut().remove(&id)).ok().flatten();
+    let arrived = REMOTES.try_with(|remotes| remotes.borrow_mut().0.remove(&id)).ok().flatten();
     if let Some(arrived) = arrived {
         arrived();
     }
 }
 
-/// The triggers that stay at home while their remote ends travel.
+/// The triggers that stay at home while their remote ends travel, in the order they were made.
 #[derive(Default)]
-struct Remotes(HashMap<u64, Box<dyn FnOnce()>>);
+struct Remotes(BTreeMap<u64, Box<dyn FnOnce()>>);
 
-impl Remotes {
-    fn insert(&mut self, id: u64, arrived: Box<dyn FnOnce()>) {
-        self.0.insert(id, arrived);
-    }
-
-    fn remove(&mut self, id: &u64) -> Option<Box<dyn FnOnce()>> {
-        self.0.remove(id)
+impl Drop for Remotes {
+    fn drop(&mut self) {
+        while let Some((_, arrived)) = self.0.pop_first() {
+            // With the trigger goes what was sent and not read. A panic in it would be the end of
+            // the process.
+            cx().enter(|| run_guarded(|| drop(arrived)));
+        }
     }
 }
 
@@ -233,6 +403,6 @@ thread_local! {
 }
 
 const _: () = {
-    fn is_send<T: Any + Send>() {}
-    let _ = is_send::<RemoteTrigger<u8>>;
+    fn crosses<T: Send + Sync>() {}
+    let _ = crosses::<RemoteTrigger<u8>>;
 };

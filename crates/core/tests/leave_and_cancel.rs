@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use common::{Cell, Log, OnDrop, checked, outcome_of};
-use thence_core::{Deferred, Failure, Trigger, all, first, first_ok, flow, join};
+use thence_core::{Deferred, Failure, Trigger, all, all_settled, first, first_ok, flow, join};
 
 /// A source that takes its value back.
 fn stream() -> (Trigger<u8>, Deferred<u8>, Cell<u8>) {
@@ -181,11 +181,13 @@ fn losers_give_their_values_back() {
 #[test]
 fn winners_that_nobody_takes_go_back_too() {
     checked(|_| {
-        for many in ["first", "first_ok", "all"] {
+        for many in ["first", "first_ok", "all_settled", "settled", "all"] {
             let (a, d, back) = stream();
             match many {
                 "first" => drop(first([d])),
                 "first_ok" => drop(first_ok([d])),
+                "all_settled" => drop(all_settled([d])),
+                "settled" => drop(d.settled()),
                 _ => drop(all([d])),
             }
             a.fire(7);
@@ -195,12 +197,43 @@ fn winners_that_nobody_takes_go_back_too() {
 }
 
 #[test]
+fn an_outcome_that_nobody_takes_gives_its_value_back() {
+    checked(|_| {
+        type Settle = fn(Deferred<u8>);
+        let settled: [(&str, Settle); 3] = [
+            ("settled", |d| drop(d.settled())),
+            ("settled twice", |d| drop(d.settled().settled())),
+            ("all_settled", |d| drop(all_settled([d, Deferred::ok(1)]))),
+        ];
+        for (name, settle) in settled {
+            for fired_first in [false, true] {
+                let (trigger, d, back) = stream();
+                if fired_first {
+                    trigger.fire(7);
+                    settle(d);
+                } else {
+                    settle(d);
+                    trigger.fire(7);
+                }
+                assert_eq!(back.take(), Some(7), "{name}, fired first: {fired_first}");
+            }
+        }
+        // One that was taken does not go back.
+        let (trigger, d, back) = stream();
+        let seen = outcome_of(d.settled().map(|outcome| outcome.ok()));
+        trigger.fire(7);
+        assert_eq!(seen.take().unwrap(), "ok Some(7)");
+        assert_eq!(back.take(), None);
+    });
+}
+
+#[test]
 fn a_join_that_fails_or_is_left_gives_back_what_it_has() {
     checked(|_| {
         for fails in [false, true] {
             let (a, d, back) = stream();
             let (b, e) = Deferred::<u8>::new();
-            let joined = join(d, e);
+            let joined = join((d, e));
             a.fire(7);
             if fails {
                 let seen = outcome_of(joined);

@@ -65,6 +65,7 @@
 pub mod driver;
 pub mod net;
 
+mod backoff;
 mod drain;
 mod every;
 mod hub;
@@ -74,12 +75,14 @@ mod reactor;
 mod run;
 mod signals;
 mod sleep;
+mod testing;
 mod time;
 mod timers;
 mod turn;
 mod watchdog;
 
 pub use self::{
+    backoff::{Jitter, backoff, backoff_with},
     drain::{Drained, Why, draining},
     driver::manual,
     every::{Every, every},
@@ -88,6 +91,7 @@ pub use self::{
     run::run,
     signals::{Signal, signal},
     sleep::{Sleep, sleep, sleep_until},
+    testing::test,
     time::{DeferredExt, Elapsed, after, now},
 };
 pub use thence_core::hosting::Closed;

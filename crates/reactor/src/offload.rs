@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use thence_core::{Deferred, Failure, Outcome, Stop, Trigger, hosting};
+use thence_core::{Deferred, Failure, FlowContext, Outcome, RemoteContext, Stop, Trigger, hosting};
 
 use crate::{hub::Hub, jobs::Jobs};
 
@@ -15,6 +15,8 @@ use crate::{hub::Hub, jobs::Jobs};
 ///
 /// A job that was cancelled before it started leaves the queue and ends `Stop(Cancelled)`; one that
 /// has started runs to its end, which stands. A panic in it is `Stop(Panicked)`.
+///
+/// It runs in the context of the code that called: request id, span and flow-locals.
 ///
 /// ```
 /// # thence_reactor::run(async {
@@ -36,7 +38,7 @@ use crate::{hub::Hub, jobs::Jobs};
 #[doc(alias = "spawn_blocking")]
 #[track_caller]
 pub fn offload<T: Send + 'static>(
-    f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    f: impl FnOnce() -> Result<T, Failure> + Send + 'static, // write `move || Ok(f(argument))`
 ) -> Deferred<T> {
     let hub = Hub::current("offload");
     if !hub.jobs.has_room() {
@@ -46,7 +48,7 @@ pub fn offload<T: Send + 'static>(
     let id = hub.jobs.reserve();
     let jobs = hub.jobs.clone();
     trigger.on_cancel(move || drop(jobs.remove(id)));
-    start(&hub.jobs, id, trigger, f);
+    start(&hub.jobs, id, trigger, FlowContext::current().remote(), f);
     deferred
 }
 
@@ -79,9 +81,10 @@ pub fn offload_when_free<T: Send + 'static>(
             drop(left);
         }
     });
+    let context = FlowContext::current().remote();
     let begin = Box::new(move |jobs: &Jobs| {
         begun.set(true);
-        start(jobs, id, trigger, f);
+        start(jobs, id, trigger, context, f);
     });
     hub.waiting.borrow_mut().push_back(Waiting { id, begin });
     admit(&hub);
@@ -114,11 +117,12 @@ fn start<T: Send + 'static>(
     jobs: &Jobs,
     id: u64,
     trigger: Trigger<T>,
+    context: RemoteContext,
     f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) {
     let remote = trigger.remote();
     let job = move || {
-        remote.settle(match catch_unwind(AssertUnwindSafe(f)) {
+        remote.settle(match catch_unwind(AssertUnwindSafe(|| context.enter(f))) {
             Ok(result) => result.into(),
             Err(payload) => Outcome::Stop(Stop::panicked(payload)),
         });

@@ -57,6 +57,8 @@ pub struct Reactor {
     pub(crate) turner: Turner,
     pub(crate) drain: Duration,
     pub(crate) signals: bool,
+    /// What the last run's drain deadline cut, a line each.
+    pub(crate) cut: Vec<String>,
     inbox: Arc<Inbox>,
 }
 
@@ -227,6 +229,7 @@ impl Builder {
             turner: Turner::new(self.budget, watchdog, fd),
             drain: self.drain,
             signals: self.signals,
+            cut: Vec::new(),
             inbox,
         })
     }

@@ -59,6 +59,7 @@ impl Reactor {
         let end = Rc::new(RefCell::new(None));
         let slot = end.clone();
         self.hub.drain.reset();
+        self.cut.clear();
         let watched = self.watch_signals()?;
         let held = hosting::hold();
         let hub = Rc::downgrade(&self.hub);
@@ -150,7 +151,10 @@ impl Reactor {
             self.drain,
             self.hub.drain.why().map_or_else(String::new, |why| why.to_string())
         );
-        report_unfinished();
+        self.cut = unfinished();
+        for line in &self.cut {
+            tracing::warn!("{line}");
+        }
         hosting::cancel_unfinished();
         for _ in 0..TURNS_AFTER_DEADLINE {
             self.turn(Some(Duration::ZERO))?;
@@ -164,7 +168,9 @@ impl Reactor {
     fn cut_by(&self, signal: Signal) -> Failure {
         let count = self.count_unfinished();
         tracing::warn!("{signal} again while draining: ends at once, {count} unfinished");
-        report_unfinished();
+        for line in unfinished() {
+            tracing::warn!("{line}");
+        }
         Failure::msg(format!("a second {signal} cut the drain: {count} unfinished"))
     }
 
@@ -190,16 +196,17 @@ impl Reactor {
 }
 
 /// One line for each, with the place in the program.
-fn report_unfinished() {
-    for unfinished in hosting::unfinished() {
+fn unfinished() -> Vec<String> {
+    let line = |unfinished: hosting::Unfinished| {
         let kind = if unfinished.is_flow { "flow" } else { "chain" };
         let label = unfinished.label.map_or_else(String::new, |label| format!(" `{label}`"));
         let waiter = match unfinished.waiter {
             Some(waiter) if waiter != unfinished.site => format!(", awaited at {waiter}"),
             _ => String::new(),
         };
-        tracing::warn!("unfinished {kind}{label} at {}{waiter}", unfinished.site);
-    }
+        format!("unfinished {kind}{label} at {}{waiter}", unfinished.site)
+    };
+    hosting::unfinished().into_iter().map(line).collect()
 }
 
 fn wake_on_end(hub: &Hub) -> Arc<dyn Fn() + Send + Sync> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Log, World, watch};
-use thence_core::{Failure, all};
+use thence_core::{Failure, FlowContext, all};
 use thence_reactor::{QueueFull, Reactor, offload, offload_when_free, run};
 
 #[test]
@@ -174,4 +174,24 @@ fn on_real_threads_waiting_for_room_lets_all_through() {
         Ok(all(jobs).await?.into_iter().sum::<u32>())
     });
     assert_eq!(sum.unwrap(), 4950);
+}
+
+#[test]
+fn a_job_runs_in_the_context_of_its_caller_and_what_follows_it_too() {
+    fn asked() -> String {
+        FlowContext::current().request_id().unwrap_or("none").to_owned()
+    }
+    let seen = run(async {
+        let context = FlowContext::current().with_request_id("r-1");
+        let (now, later) = context.enter(|| {
+            (
+                offload(|| Ok(asked())).map(|there| (there, asked())),
+                offload_when_free(|| Ok(asked())),
+            )
+        });
+        Ok((now.await?, later.await?, asked()))
+    });
+    let (now, later, outside) = seen.unwrap();
+    assert_eq!(now, ("r-1".to_owned(), "r-1".to_owned()));
+    assert_eq!((later.as_str(), outside.as_str()), ("r-1", "none"));
 }

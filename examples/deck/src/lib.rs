@@ -17,9 +17,9 @@ mod documents {
     #[doc = include_str!("../../../docs/deck.md")]
     struct Deck;
 
-    #[doc = include_str!("../../../docs/names.md")]
-    struct Names;
+    #[doc = include_str!("../../../docs/from-async.md")]
+    struct FromAsync;
 
-    #[doc = include_str!("../../../docs/facts.md")]
-    struct Facts;
+    #[doc = include_str!("../../../docs/from-twisted.md")]
+    struct FromTwisted;
 }

@@ -1,11 +1,12 @@
 //! A flow's wakers: a borrowed one that costs nothing, and one that any thread may keep.
 
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::flow::{common, orphaned, rewake};
 use super::{Hdr, Node, cx};
+use crate::crossing::{Flag, Handle, Woken};
 use crate::inbox::{self, Entry, Inbox};
 
 /// The waker lent to a flow's poll.
@@ -36,7 +37,7 @@ unsafe fn clone_local(data: *const ()) -> RawWaker {
     // SAFETY: being polled, so not closed.
     let common = unsafe { common(f) };
     let cell = common.cell.get_or_init(|| WakeCell::new(f, common.home));
-    let waker = std::mem::ManuallyDrop::new(Waker::from(cell.handle()));
+    let waker = std::mem::ManuallyDrop::new(Waker::from(Handle::of(cell)));
     RawWaker::new(waker.data(), waker.vtable())
 }
 
@@ -75,72 +76,32 @@ pub(crate) struct WakeCell {
     flow: AtomicPtr<Hdr>,
     home: u64,
     inbox: Arc<Inbox>,
-    /// It stands in the inbox already.
-    notified: AtomicBool,
-    /// Handles alive.
-    wakers: AtomicUsize,
-    handle: Mutex<Weak<Handle>>,
+    flag: Flag<Self>,
 }
-
-/// What wakers share. Its end says that no waker is left.
-struct Handle(Arc<WakeCell>);
 
 impl WakeCell {
     fn new(f: Node, home: u64) -> Arc<Self> {
-        // Asked for at home, the inbox is closed and forgotten when the thread ends.
+        // Asked for at home, the inbox is closed and forgotten when the thread ends; `forget` asks
+        // for what another thread made.
         let inbox = if home == cx().id() { inbox::mine() } else { inbox::of_thread(home) };
-        Arc::new(Self {
-            flow: AtomicPtr::new(f.0.as_ptr()),
-            home,
-            inbox,
-            notified: AtomicBool::new(false),
-            wakers: AtomicUsize::new(0),
-            handle: Mutex::new(Weak::new()),
-        })
-    }
-
-    fn handle(self: &Arc<Self>) -> Arc<Handle> {
-        let mut kept = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(handle) = kept.upgrade() {
-            return handle;
-        }
-        self.wakers.fetch_add(1, Ordering::AcqRel);
-        let handle = Arc::new(Handle(self.clone()));
-        *kept = Arc::downgrade(&handle);
-        handle
+        Arc::new(Self { flow: AtomicPtr::new(f.0.as_ptr()), home, inbox, flag: Flag::new() })
     }
 
     /// Whether a waker is left, or has done its work already.
     pub(super) fn is_live(&self) -> bool {
-        self.wakers.load(Ordering::Acquire) > 0 || self.notified.load(Ordering::Acquire)
+        self.flag.is_live()
     }
 
     /// The flow has ended; wakers may come when they like.
     pub(super) fn forget(&self) {
         self.flow.store(std::ptr::null_mut(), Ordering::Release);
-    }
-
-    fn wake(self: &Arc<Self>) {
-        let cx = cx();
-        if self.home == cx.id() {
-            if let Some(f) = self.flow() {
-                rewake(cx, f);
-                // Never run from within a waker: whoever wakes may hold a lock. A loop that
-                // sleeps, or a host that waits for its descriptor, is told.
-                if cx.is_idle() {
-                    self.inbox.nudge();
-                }
-            }
-            return;
-        }
-        if !self.notified.swap(true, Ordering::AcqRel) {
-            self.inbox.push(Entry::Wake(self.clone()));
-        }
+        // Made by another thread during a poll, the inbox is this thread's only from here on.
+        drop(inbox::mine());
     }
 
     /// The home thread took it out of its inbox.
     pub(crate) fn arrived(&self) {
-        self.notified.store(false, Ordering::Release);
+        self.flag.lower();
         if let Some(f) = self.flow() {
             rewake(cx(), f);
         }
@@ -160,33 +121,42 @@ impl WakeCell {
     }
 }
 
-impl Wake for Handle {
-    fn wake(self: Arc<Self>) {
-        self.0.wake();
+impl Woken for WakeCell {
+    fn flag(&self) -> &Flag<Self> {
+        &self.flag
     }
 
-    fn wake_by_ref(self: &Arc<Self>) {
-        self.0.wake();
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        let cell = &self.0;
-        if cell.wakers.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return;
-        }
+    fn wake(self: &Arc<Self>) {
         let cx = cx();
-        if cell.home != cx.id() {
-            if !cell.flow.load(Ordering::Acquire).is_null() {
-                cell.inbox.push(Entry::Orphan(cell.clone()));
+        if self.home != cx.id() {
+            if self.flag.raise() {
+                // Closed: the thread has ended, and its flows with it.
+                let _ = self.inbox.mailbox.push(Entry::Wake(self.clone()));
             }
             return;
         }
-        if let Some(f) = cell.flow() {
+        if let Some(f) = self.flow() {
+            rewake(cx, f);
+            // Never run from within a waker: whoever wakes may hold a lock. A loop that sleeps, or
+            // a host that waits for its descriptor, is told.
+            if cx.is_idle() {
+                self.inbox.mailbox.nudge();
+            }
+        }
+    }
+
+    fn orphaned(self: &Arc<Self>) {
+        let cx = cx();
+        if self.home != cx.id() {
+            if !self.flow.load(Ordering::Acquire).is_null() {
+                let _ = self.inbox.mailbox.push(Entry::Orphan(self.clone()));
+            }
+            return;
+        }
+        if let Some(f) = self.flow() {
             orphaned(cx, f);
             if cx.is_idle() && !cx.queue_is_empty() {
-                cell.inbox.nudge();
+                self.inbox.mailbox.nudge();
             }
         }
     }

@@ -17,6 +17,9 @@ pub fn run(program: &str) -> Ran {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // What they print does not depend on who runs them.
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE")
         .spawn()
         .unwrap_or_else(|error| panic!("{program}: {error}"));
     let stdout = child.stdout.take().map(read_all);
