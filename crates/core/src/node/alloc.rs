@@ -4,7 +4,7 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-use super::context::{Cx, Links};
+use super::context::Cx;
 use super::{Extra, Hdr, Node, Site, State, Vt, flag};
 
 /// The bytes a node needs: the larger of work and outcome behind the header.
@@ -41,8 +41,8 @@ impl Shape {
     }
 
     /// The class of 16 bytes it fits; 0 asks the allocator.
-    const fn class(&self, before: usize) -> u8 {
-        let size = self.size + before;
+    const fn class(&self) -> u8 {
+        let size = self.size;
         if cfg!(thence_no_free_list) || self.align > UNIT || size > UNIT * CLASSES {
             return 0;
         }
@@ -82,8 +82,7 @@ impl Cx {
         rc: u32,
         flags: u8,
     ) -> Node {
-        let before = before_header(flags);
-        let class = shape.class(before);
+        let class = shape.class();
         let head = &self.free.heads[usize::from(class)];
         let base = match head.get() {
             Some(free) => {
@@ -92,10 +91,9 @@ impl Cx {
                 head.set(unsafe { free.as_ref() }.next);
                 free.cast::<u8>()
             }
-            None => self.fresh(shape, class, before),
+            None => self.fresh(shape, class),
         };
-        // SAFETY: `base` is the start of at least `before` + size bytes.
-        let node: NonNull<Hdr> = unsafe { base.add(before) }.cast();
+        let node: NonNull<Hdr> = base.cast();
         // SAFETY: the allocation is large enough and aligned (fresh places it), and ours alone.
         unsafe {
             node.write(Hdr {
@@ -104,14 +102,15 @@ impl Cx {
                 up: Cell::new(None),
                 site: Cell::new(site),
                 extra: Cell::new(std::ptr::null_mut()),
-                context: Cell::new(self.capture()),
+                context: Cell::new(std::ptr::null()),
                 rc: Cell::new(rc),
                 state: Cell::new(State::Pending),
                 flags: Cell::new(flags),
-                class,
+                class: Cell::new(class),
                 lane: Cell::new(0),
             });
         }
+        self.capture(Node(node));
         Node(node)
     }
 
@@ -119,20 +118,34 @@ impl Cx {
     #[inline]
     pub(super) fn free(&self, n: Node) {
         debug_assert!(n.rc.get() == 0 && n.state.get() != State::Done);
-        if !(n.extra.get().is_null() && n.context.get().is_null()) {
+        let class = n.class.get();
+        if class == 0 || class >= RARE || self.free.over.get() {
+            self.free_rare(n);
+        } else {
+            self.give_back(n, class);
+        }
+    }
+
+    /// Frees a node that has something rare, or whose memory goes back to the allocator.
+    #[cold]
+    #[inline(never)]
+    fn free_rare(&self, n: Node) {
+        if n.class.get() & RARE != 0 {
             drop_rare(n);
         }
-        let before = before_header(n.flags.get());
-        let class = n.class;
-        // SAFETY: the links stand right before the header in the same allocation.
-        let base = unsafe { n.0.cast::<u8>().sub(before) };
+        let class = n.class.get() & !RARE;
         if class == 0 || self.free.over.get() {
             self.outside.set(self.outside.get() - 1);
-            release(base, class);
-            return;
+            release(n.0.cast(), class);
+        } else {
+            self.give_back(n, class);
         }
-        let head = &self.free.heads[usize::from(class)];
-        let free: NonNull<Free> = base.cast();
+    }
+
+    #[inline(always)]
+    fn give_back(&self, n: Node, class: u8) {
+        let head = &self.free.heads[usize::from(class) & CLASSES];
+        let free: NonNull<Free> = n.0.cast();
         // SAFETY: the memory is ours, at least UNIT bytes, aligned to UNIT.
         unsafe { free.write(Free { next: head.get() }) };
         head.set(Some(free));
@@ -143,9 +156,9 @@ impl Cx {
     /// Memory that no list has.
     #[cold]
     #[inline(never)]
-    fn fresh(&self, shape: &Shape, class: u8, before: usize) -> NonNull<u8> {
+    fn fresh(&self, shape: &Shape, class: u8) -> NonNull<u8> {
         self.outside.set(self.outside.get() + 1);
-        fresh(shape, class, before)
+        fresh(shape, class)
     }
 
     /// How many nodes there are: what was allocated, without what stands in the lists. Counted
@@ -170,7 +183,7 @@ struct Note {
     start: *mut u8,
 }
 
-fn fresh(shape: &Shape, class: u8, before: usize) -> NonNull<u8> {
+fn fresh(shape: &Shape, class: u8) -> NonNull<u8> {
     if class != 0 {
         // A thread that is ending has no reaper any more, and its lists take nothing in.
         let _ = REAPER.try_with(|_| ());
@@ -179,9 +192,9 @@ fn fresh(shape: &Shape, class: u8, before: usize) -> NonNull<u8> {
         let memory = unsafe { alloc(layout) };
         return NonNull::new(memory).unwrap_or_else(|| handle_alloc_error(layout));
     }
-    // [Note][links][header][payload], the header aligned as the payload asks.
+    // [Note][header][payload], the header aligned as the payload asks.
     let align = if shape.align > UNIT { shape.align } else { UNIT };
-    let front = (size_of::<Note>() + before).next_multiple_of(align);
+    let front = size_of::<Note>().next_multiple_of(align);
     let layout = Layout::from_size_align(front + shape.size, align)
         .expect("the size of a closure and an outcome is below isize::MAX");
     // SAFETY: the size is not zero.
@@ -189,9 +202,9 @@ fn fresh(shape: &Shape, class: u8, before: usize) -> NonNull<u8> {
     if start.is_null() {
         handle_alloc_error(layout);
     }
-    // SAFETY: front is within the allocation, and at least Note + before.
+    // SAFETY: front is within the allocation, and at least a Note.
     unsafe {
-        let base = start.add(front - before);
+        let base = start.add(front);
         base.cast::<Note>().sub(1).write_unaligned(Note { layout, start });
         NonNull::new_unchecked(base)
     }
@@ -224,11 +237,6 @@ fn drop_rare(n: Node) {
     super::turn::run_guarded(|| drop(extra));
 }
 
-#[inline]
-const fn before_header(flags: u8) -> usize {
-    if flags & flag::ROOT != 0 { size_of::<Links>() } else { 0 }
-}
-
 fn layout_of(class: u8) -> Layout {
     Layout::from_size_align(UNIT * usize::from(class), UNIT).expect("a class is small")
 }
@@ -258,5 +266,10 @@ thread_local! {
     static REAPER: Reaper = const { Reaper };
 }
 
+/// In a node's class: it has a context, or `extra` is set.
+pub(super) const RARE: u8 = 0x80;
+
 const UNIT: usize = 16;
-const CLASSES: usize = 16;
+
+/// One less than a power of two, so that it masks a class. A small flow fits the largest.
+const CLASSES: usize = 31;

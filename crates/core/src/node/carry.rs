@@ -8,10 +8,12 @@ use super::{Cx, Node, run_guarded};
 use crate::flow_context::Frame;
 
 impl Cx {
-    /// The frame of a node that is made now: one count of it, or null (I11).
+    /// Gives a node that is made now the frame it is made in (I11).
     #[inline(always)]
-    pub(super) fn capture(&self) -> *const Frame {
-        if cfg!(thence_no_context) || !self.captures.get() { null() } else { self.capture_frame() }
+    pub(super) fn capture(&self, n: Node) {
+        if !cfg!(thence_no_context) && self.captures.get() {
+            self.capture_frame(n);
+        }
     }
 
     /// Looks again whether anything is to be captured: with every source, flow and drain, so that
@@ -25,8 +27,11 @@ impl Cx {
     }
 
     #[inline(never)]
-    fn capture_frame(&self) -> *const Frame {
-        self.captured().map_or(null(), Rc::into_raw)
+    fn capture_frame(&self, n: Node) {
+        if let Some(frame) = self.captured() {
+            n.context.set(Rc::into_raw(frame));
+            n.set_rare();
+        }
     }
 
     /// The frame of code that is written now, with the span it is in.

@@ -40,7 +40,8 @@ pub(crate) struct Cx {
     id: Cell<u64>,
 }
 
-/// The links of a root (a source or a flow), right before its header.
+/// The links of a root: of a source in its payload, which is empty while it is in the list; of a
+/// flow the first thing there.
 pub(super) struct Links {
     prev: Cell<Option<NonNull<Links>>>,
     next: Cell<Option<NonNull<Links>>>,
@@ -186,7 +187,7 @@ impl Cx {
     pub(super) fn link_root(&self, n: Node) {
         let links = links_of(n);
         let first = self.roots.replace(Some(links));
-        // SAFETY: a ROOT node has room for links before its header; nobody refers to them yet.
+        // SAFETY: a ROOT node has room for links behind its header, and nothing else is there yet.
         unsafe { links.write(Links { prev: Cell::new(None), next: Cell::new(first) }) };
         if let Some(first) = first {
             // SAFETY: roots in the list are unfinished nodes, which are never freed (I1).
@@ -215,8 +216,9 @@ impl Cx {
         let mut held = Vec::new();
         let mut at = self.roots.get();
         while let Some(links) = at {
-            // SAFETY: a link of the list belongs to a live root, whose header follows it.
-            let (next, header) = unsafe { (links.as_ref().next.get(), links.add(1).cast()) };
+            // SAFETY: a link of the list belongs to a live root, whose header stands before it.
+            let (next, header) =
+                unsafe { (links.as_ref().next.get(), links.cast::<super::Hdr>().sub(1)) };
             let n = Node(header);
             n.keep();
             held.push(n);
@@ -260,8 +262,8 @@ impl Cx {
 #[inline]
 fn links_of(n: Node) -> NonNull<Links> {
     debug_assert!(n.has(flag::ROOT));
-    // SAFETY: a ROOT node was allocated with room for Links before its header.
-    unsafe { n.0.cast::<Links>().sub(1) }
+    // SAFETY: a ROOT node was allocated with room for Links behind its header.
+    unsafe { n.0.add(1).cast() }
 }
 
 /// This thread's state.

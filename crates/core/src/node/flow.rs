@@ -3,19 +3,20 @@
 use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use super::alloc::Shape;
+use super::context::Links;
 use super::waker::{self, WakeCell};
 use super::{
     Cx, Handle, Kind, Node, Site, Slot, State, Vt, behind_header, cx, discard_done, flag,
     no_detach, run_guarded,
 };
 use crate::fault::Fault;
-use crate::outcome::{Outcome, Stop, lane};
+use crate::outcome::{Outcome, Stop};
 
 /// Makes a node of a future and queues its first poll.
 pub(crate) fn spawn<F, T, E>(future: F, site: Site) -> Handle<T, E>
@@ -43,7 +44,10 @@ where
 }
 
 /// What every flow has right behind its header, whatever its future, until it is `CLOSED`.
+#[repr(C)]
 pub(super) struct Common {
+    /// First, where those of every root are. Written when it enters the list.
+    links: MaybeUninit<Links>,
     /// The thread it belongs to; read from others through a borrowed waker.
     pub(super) home: u64,
     /// Made when somebody clones the waker.
@@ -64,6 +68,7 @@ pub(super) struct Common {
 impl Common {
     fn new(home: u64, site: Site) -> Self {
         Self {
+            links: MaybeUninit::uninit(),
             home,
             cell: OnceLock::new(),
             stop: Cell::new(None),
@@ -244,7 +249,7 @@ where
         cancel: Self::cancel,
         notice: Self::notice,
         detach: no_detach,
-        lanes: lane::ALL,
+        lanes: 0,
         kind: Kind::Flow,
     };
 

@@ -14,8 +14,9 @@
 //! * **I2** `up` of a `PENDING` step points at a live node whose `next` is it. Both are rewritten
 //!   in the same breath (attach, take over, forward).
 //! * **I3** What the bytes behind the header hold: the work while `PENDING` or `QUEUED` (a
-//!   forwarder has none), nothing while `RUNNING` (a flow: its future, until `CLOSED`) or `TAKEN`,
-//!   an outcome exactly while `DONE`. The state changes before user code can run.
+//!   forwarder has none, a source its links), nothing while `RUNNING` (a flow: its future, until
+//!   `CLOSED`, and its links, until it leaves the list of roots) or `TAKEN`, an outcome exactly
+//!   while `DONE`. The state changes before user code can run.
 //! * **I4** The outcome is the last thing a run writes. A panic that unwinds out of one finds
 //!   either the payload empty (`RUNNING`: a stop is written) or the outcome whole (`DONE`).
 //! * **I5** `next` has one consumer whose type fits: a step (attach), a forwarder (adopt), or a
@@ -44,7 +45,7 @@ mod waker;
 use std::cell::Cell;
 use std::ops::Deref;
 use std::panic::Location;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::rc::Rc;
 
 pub(crate) use self::cancel::CancelRef;
@@ -89,8 +90,8 @@ pub(crate) struct Hdr {
     rc: Cell<u32>,
     state: Cell<State>,
     flags: Cell<u8>,
-    /// The free list it was born from (I10).
-    class: u8,
+    /// The free list it was born from (I10); with `RARE` something is to be dropped with it.
+    class: Cell<u8>,
     /// The lane of the outcome while `DONE`.
     lane: Cell<u8>,
 }
@@ -165,7 +166,7 @@ mod flag {
     pub(super) const CANCEL: u8 = 1;
     /// `next` is a flow or a waker that only wants to know.
     pub(super) const AWAITED: u8 = 2;
-    /// It has links before its header and stands in the list of roots.
+    /// It has links behind its header and stands in the list of roots.
     pub(super) const ROOT: u8 = 4;
     /// A flow that was woken while it ran.
     pub(super) const REWAKE: u8 = 8;
@@ -231,6 +232,12 @@ impl Node {
         self.flags.set(self.flags.get() & !flag);
     }
 
+    /// Says that `extra` or `context` is not null any more.
+    #[inline]
+    fn set_rare(self) {
+        self.class.set(self.class.get() | alloc::RARE);
+    }
+
     #[inline]
     fn keep(self) {
         self.rc.set(self.rc.get() + 1);
@@ -257,9 +264,17 @@ impl Node {
     unsafe fn take<T, E: Fault>(self) -> Slot<T, E> {
         debug_assert_eq!(self.state.get(), State::Done);
         self.state.set(State::Taken);
+        let slot = self.slot::<T, E>();
         // SAFETY: I3, a DONE node holds an outcome; its types by the caller's promise. TAKEN says
-        // that it is gone.
-        unsafe { self.slot::<T, E>().read() }
+        // that it is gone. A value is read in parts, as `put` writes it.
+        unsafe {
+            match &*slot {
+                Slot { outcome: Outcome::Ok(value), trail } => {
+                    Slot { outcome: Outcome::Ok(ptr::read(value)), trail: ptr::read(trail) }
+                }
+                _ => slot.read(),
+            }
+        }
     }
 
     /// Writes the outcome; an error records the step.
@@ -335,6 +350,7 @@ impl Node {
                 self.clear(flag::VIA);
             }
             self.extra.set(Box::into_raw(extra));
+            self.set_rare();
         }
         // SAFETY: as in `extra`; it was made above if there was none.
         unsafe { &mut *self.extra.get() }
@@ -349,7 +365,8 @@ impl Node {
         }
         let labelled = replaced.extra().and_then(|extra| extra.label);
         if labelled.is_none() && self.extra.get().is_null() {
-            self.extra.set(std::ptr::from_ref(replaced.site.get()).cast_mut().cast());
+            self.extra.set(ptr::from_ref(replaced.site.get()).cast_mut().cast());
+            self.set_rare();
             self.set(flag::VIA);
             return;
         }

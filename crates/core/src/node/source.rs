@@ -4,6 +4,7 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 
 use super::alloc::Shape;
+use super::context::Links;
 use super::{
     Cx, Handle, Kind, Node, Site, Slot, Vt, cx, discard_done, flag, no_detach, no_notice, stop,
 };
@@ -17,7 +18,7 @@ pub(crate) struct Source<T: 'static, E: Fault> {
 }
 
 impl<T: 'static, E: Fault> Source<T, E> {
-    const SHAPE: Shape = Shape::of(&[Layout::new::<Slot<T, E>>()]);
+    const SHAPE: Shape = Shape::of(&[Layout::new::<Slot<T, E>>(), Layout::new::<Links>()]);
     const VT: Vt = Vt {
         run: run_nothing,
         stop: stop::<T, E>,

@@ -237,8 +237,8 @@ impl Cx {
     #[inline(always)]
     fn goes_next(&self, n: Node) -> Option<Node> {
         let w = n.next.get()?;
+        // Whoever awaits has no lanes.
         let alone = w.vt.get().lanes & n.lane.get() != 0
-            && !n.has(flag::AWAITED)
             && self.queue.is_empty()
             && self.handing.is_empty();
         alone.then_some(w)

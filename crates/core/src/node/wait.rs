@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::alloc::Shape;
 use super::flow::{common, delist, enlist, one_ended};
-use super::{Cx, Kind, Node, Site, State, Vt, cx, flag, no_detach, run_guarded, waker};
+use super::{Cx, Kind, Node, Site, Slot, State, Vt, cx, flag, no_detach, run_guarded, waker};
 use crate::deferred::Deferred;
 use crate::fault::{Fault, Step};
 use crate::outcome::{Outcome, Stop};
@@ -152,7 +152,13 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
         }
         this.unlink(cx);
         let deferred = this.deferred.take().expect("it was there above");
-        let mut slot = deferred.take_done();
+        let mut slot = match deferred.take_done() {
+            // Straight from where it was: a value that is moved as a whole stalls.
+            Slot { outcome: Outcome::Ok(value), .. } => {
+                return Poll::Ready(E::awaited(Ok(value)));
+            }
+            slot => slot,
+        };
         slot.passed(Step { site: this.site, label: None });
         match slot.outcome {
             Outcome::Ok(value) => Poll::Ready(E::awaited(Ok(value))),
