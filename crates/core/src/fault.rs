@@ -38,7 +38,7 @@ use crate::{Failure, Never};
 /// ```
 pub trait Fault: Sized + 'static {
     /// Where the sites go that do not fit into the error itself; `()` where they do.
-    type Trail: Default + 'static;
+    type Trail: Clone + Default + 'static;
 
     /// What `.await` gives: `Result<T, Self>`, or plain `T` where there is no error to give.
     type Awaited<T>;
@@ -54,6 +54,16 @@ pub trait Fault: Sized + 'static {
 
     /// What `.await` gives for a value or an error.
     fn awaited<T>(result: Result<T, Self>) -> Self::Awaited<T>;
+
+    /// The error as a [`Failure`] with the same message and trail, for whoever takes any.
+    ///
+    /// The error itself stays inside only where it is a `Failure` already; to keep another,
+    /// [`err_into`](crate::Deferred::err_into) makes a `Failure` of it.
+    fn into_failure(self, trail: Self::Trail) -> Failure {
+        let mut failure = Failure::msg(self.message());
+        self.steps(&trail).into_iter().for_each(|step| failure.pass(step));
+        failure
+    }
 }
 
 impl Fault for Failure {
@@ -74,6 +84,10 @@ impl Fault for Failure {
 
     fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
         result
+    }
+
+    fn into_failure(self, (): ()) -> Self {
+        self
     }
 }
 

@@ -19,6 +19,7 @@
 
 #![deny(unsafe_code)]
 
+mod again;
 mod crossing;
 mod deferred;
 mod dump;
@@ -30,6 +31,7 @@ mod flow_context;
 pub mod hosting;
 mod inbox;
 mod interrupt;
+mod join;
 mod lock;
 mod many;
 #[allow(unsafe_code, reason = "core's one room for it; its invariants stand at its head")]
@@ -40,11 +42,13 @@ mod queue;
 mod report;
 mod scope;
 mod semaphore;
+mod shared;
 mod steps;
 pub mod testing;
 mod trigger;
 mod waiters;
 
+pub use self::again::{repeat_until, retry, retry_if};
 pub use self::deferred::{CallFlattenFirst, Canceller, Deferred, End, IntoDeferred};
 pub use self::events::{
     Delivered, Emitter, Events, Reaction, Subscription, deliver, emit, events, next, on, once,
@@ -54,8 +58,9 @@ pub use self::fault::{CannotFail, Ends, Fault, Step};
 pub use self::flow::flow;
 pub use self::flow_context::{FlowContext, FlowLocal, RemoteContext};
 pub use self::interrupt::Interrupt;
+pub use self::join::{Join, join};
 pub use self::lock::{Guard, Lock};
-pub use self::many::{AllFailed, all, all_settled, first, first_ok, join, join3};
+pub use self::many::{AllFailed, all, all_settled, first, first_ok};
 pub use self::node::Wait;
 pub use self::outcome::{Never, Outcome, Panic, Stop};
 pub use self::pool::{Lease, Pool};
@@ -65,4 +70,5 @@ pub use self::report::{
 };
 pub use self::scope::Scope;
 pub use self::semaphore::{Permit, Semaphore};
+pub use self::shared::Shared;
 pub use self::trigger::{RemoteTrigger, Trigger};

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::deferred::Canceller;
 use crate::fault::{Fault, Step};
-use crate::node::{Passing, Site, Slot};
+use crate::node::{Passing, Site, Slot, discard};
 use crate::outcome::{Never, Outcome, Stop};
 use crate::steps::{Arrive, error_lane};
 use crate::{Deferred, Failure, Trigger};
@@ -32,11 +32,11 @@ use crate::{Deferred, Failure, Trigger};
 pub fn all<T: 'static, E: Fault>(
     inputs: impl IntoIterator<Item = Deferred<T, E>>,
 ) -> Deferred<Vec<T>, E> {
-    let site = Location::caller();
     let inputs: Vec<_> = inputs.into_iter().collect();
     if inputs.is_empty() {
         return Deferred::ok(Vec::new());
     }
+    let site = Location::caller();
     let mut values: Vec<Option<Kept<T>>> = Vec::new();
     values.resize_with(inputs.len(), || None);
     let mut end: Option<Slot<Vec<T>, E>> = None;
@@ -47,7 +47,7 @@ pub fn all<T: 'static, E: Fault>(
                 end = Some(error_lane(outcome, slot.trail));
                 members.cancel();
             }
-            outcome => crate::report::unclaimed(outcome, &slot.trail, site),
+            outcome => discard(Slot { outcome, trail: slot.trail }, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
@@ -72,6 +72,8 @@ pub fn all<T: 'static, E: Fault>(
 }
 
 /// Every outcome, in the order of the inputs.
+///
+/// When it is left, values go back where they came from and failures are reported.
 #[doc(alias = "DeferredList")]
 #[track_caller]
 pub fn all_settled<T: 'static, E: Fault>(
@@ -82,14 +84,19 @@ pub fn all_settled<T: 'static, E: Fault>(
     if inputs.is_empty() {
         return Deferred::ok(Vec::new());
     }
-    let mut outcomes: Vec<Option<Outcome<T, E>>> = Vec::new();
-    outcomes.resize_with(inputs.len(), || None);
+    let mut ends: Vec<Option<(Outcome<T, E>, Left<T, E>)>> = Vec::new();
+    ends.resize_with(inputs.len(), || None);
     gather(inputs, site, move |arrival, _, trigger| match arrival {
-        Arrival::One(index, slot, _) => outcomes[index] = Some(slot.outcome),
+        Arrival::One(index, Slot { outcome, trail }, from) => {
+            ends[index] = Some((outcome, Left { trail, way: from.way_back(), site }));
+        }
         Arrival::Last => {
-            if let Some(trigger) = trigger {
-                trigger.fire(outcomes.drain(..).flatten().collect());
-            }
+            let Some(trigger) = trigger else { return };
+            let (outcomes, left): (Vec<_>, Vec<_>) = ends.drain(..).flatten().unzip();
+            trigger.on_unclaimed(move |outcomes: Vec<Outcome<T, E>>| {
+                outcomes.into_iter().zip(left).for_each(|(outcome, left)| left.take(outcome));
+            });
+            trigger.fire(outcomes);
         }
     })
 }
@@ -168,67 +175,6 @@ pub fn first_ok<T: 'static, E: Fault>(
             trigger.fail(AllFailed(failed));
         }
     })
-}
-
-/// Both values. The first error or Stop asks the other to end, and is its end.
-#[track_caller]
-pub fn join<A: 'static, B: 'static, E: Fault>(
-    a: Deferred<A, E>,
-    b: Deferred<B, E>,
-) -> Deferred<(A, B), E> {
-    let site = Location::caller();
-    let cells: Cells<A, B> = Rc::default();
-    let (for_a, for_b) = (cells.clone(), cells.clone());
-    let a = a.step(keep(move |kept| for_a.borrow_mut().0 = Some(kept)), site);
-    let b = b.step(keep(move |kept| for_b.borrow_mut().1 = Some(kept)), site);
-    let both = all([a, b]);
-
-    let (trigger, pair) = Deferred::with_error();
-    let canceller = both.canceller();
-    trigger.on_cancel(move || canceller.cancel());
-    let arrive = Arrive::new(move |slot: Slot<Vec<()>, E>, _| {
-        match (slot.outcome, cells.take()) {
-            (Outcome::Ok(_), (Some(a), Some(b))) => {
-                if a.way.is_some() || b.way.is_some() {
-                    let (a_way, b_way) = (a.way, b.way);
-                    trigger.on_unclaimed(move |(a, b)| {
-                        Kept { value: a, way: a_way }.give_back();
-                        Kept { value: b, way: b_way }.give_back();
-                    });
-                }
-                trigger.fire((a.value, b.value));
-            }
-            (Outcome::Ok(_), _) => drop(trigger),
-            (outcome, (a, b)) => {
-                a.into_iter().for_each(Kept::give_back);
-                b.into_iter().for_each(Kept::give_back);
-                trigger.settle_slot(error_lane(outcome, slot.trail));
-            }
-        }
-        Slot::<(), Never>::new(Outcome::Ok(()))
-    });
-    drop(both.step(arrive, site));
-    pair
-}
-
-type Cells<A, B> = Rc<RefCell<(Option<Kept<A>>, Option<Kept<B>>)>>;
-
-/// All three values, as [`join`].
-#[track_caller]
-pub fn join3<A: 'static, B: 'static, C: 'static, E: Fault>(
-    a: Deferred<A, E>,
-    b: Deferred<B, E>,
-    c: Deferred<C, E>,
-) -> Deferred<(A, B, C), E> {
-    let site = Location::caller();
-    let nested = join(join(a, b), c);
-    nested.step(
-        Arrive::new(move |slot: Slot<((A, B), C), E>, from: Passing| {
-            from.keep_way_back_as(|(a, b, c): (A, B, C)| ((a, b), c));
-            Slot { outcome: slot.outcome.map(|((a, b), c)| (a, b, c)), trail: slot.trail }
-        }),
-        site,
-    )
 }
 
 /// Every error of a [`first_ok`] that found no value, in the order of its inputs.
@@ -368,22 +314,38 @@ fn arrived<T, E, U, G, F>(
 }
 
 /// A value and its way back.
-struct Kept<T> {
-    value: T,
-    way: Option<Box<dyn FnOnce(T)>>,
+pub(crate) struct Kept<T> {
+    pub(crate) value: T,
+    pub(crate) way: Option<Box<dyn FnOnce(T)>>,
 }
 
 impl<T: 'static> Kept<T> {
-    fn new(value: T, from: Passing) -> Self {
+    pub(crate) fn new(value: T, from: Passing) -> Self {
         Self { value, way: from.way_back() }
     }
 
-    fn give_back(self) {
+    pub(crate) fn give_back(self) {
         let Self { value, way } = self;
         crate::node::run_guarded(|| match way {
             Some(way) => way(value),
             None => drop(value),
         });
+    }
+}
+
+/// What becomes of an outcome that nobody looks at.
+struct Left<T: 'static, E: Fault> {
+    trail: E::Trail,
+    way: Option<Box<dyn FnOnce(T)>>,
+    site: Site,
+}
+
+impl<T: 'static, E: Fault> Left<T, E> {
+    fn take(self, outcome: Outcome<T, E>) {
+        match outcome {
+            Outcome::Ok(value) => Kept { value, way: self.way }.give_back(),
+            outcome => discard(Slot { outcome, trail: self.trail }, self.site),
+        }
     }
 }
 
@@ -404,16 +366,6 @@ impl<T: 'static, E: Fault> Won<T, E> {
 fn lose<T: 'static, E: Fault>(slot: Slot<T, E>, from: Passing, site: Site) {
     match slot.outcome {
         Outcome::Ok(value) => Kept::new(value, from).give_back(),
-        outcome => crate::report::unclaimed(outcome, &slot.trail, site),
+        outcome => discard(Slot { outcome, trail: slot.trail }, site),
     }
-}
-
-/// Puts a value aside and passes the rest on.
-fn keep<T: 'static, E: Fault>(
-    f: impl FnOnce(Kept<T>) + 'static,
-) -> Arrive<impl FnOnce(Slot<T, E>, Passing) -> Slot<(), E> + 'static> {
-    Arrive::new(move |slot: Slot<T, E>, from: Passing| Slot {
-        outcome: slot.outcome.map(|value| f(Kept::new(value, from))),
-        trail: slot.trail,
-    })
 }

@@ -7,10 +7,10 @@ use std::rc::Rc;
 
 use crate::deferred::Canceller;
 use crate::fault::Fault;
-use crate::node::{Slot, cx};
-use crate::outcome::Never;
-use crate::steps::Arrive;
-use crate::{Deferred, Failure, Trigger, flow};
+use crate::node::{Site, Slot, cx, discard, run_guarded};
+use crate::outcome::{Never, Outcome, Stop};
+use crate::steps::{Arrive, Then};
+use crate::{Deferred, Failure, Step, Trigger};
 
 /// Owns Deferreds and ends only after all of them have.
 ///
@@ -41,6 +41,17 @@ struct Owned {
     holes: Vec<usize>,
     live: usize,
     waiting: Vec<Trigger<(), Never>>,
+    fail_fast: Option<FailFast>,
+}
+
+/// What a scope knows whose first failure is its end.
+#[derive(Default)]
+struct FailFast {
+    body: Option<Canceller>,
+    /// How the first member that failed, panicked or was lost has ended.
+    first: Option<Outcome<Never, Failure>>,
+    /// Whether the body or a member has decided the end.
+    is_decided: bool,
 }
 
 impl Scope {
@@ -53,49 +64,64 @@ impl Scope {
     /// scope owns has ended. When the block fails or is stopped, what the scope owns is asked to
     /// end first.
     #[doc(alias = "nursery")]
-    #[doc(alias = "TaskGroup")]
     #[track_caller]
     pub fn run<T, F>(body: impl FnOnce(Self) -> F) -> Deferred<T>
     where
         T: 'static,
         F: Future<Output = Result<T, Failure>> + 'static,
     {
+        Self::new().enclose(body)
+    }
+
+    /// As [`Scope::run`], and the first failure is the end of all: when the block or a member
+    /// fails, panics or is lost, everything else is asked to end, the block among it, and what
+    /// has failed first is the end of this Deferred once everything has ended.
+    ///
+    /// What fails later is reported. A member that was cancelled has not failed.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure, Scope};
+    ///
+    /// let (trigger, member) = Deferred::<u8>::new();
+    /// let (other, never) = Deferred::<u8>::new();
+    /// let whole = Scope::run_fail_fast(|scope| async move {
+    ///     scope.add(member);
+    ///     never.await
+    /// });
+    /// trigger.fail(Failure::msg("disk full"));
+    /// assert!(other.is_cancelled());
+    /// whole.recover(|failure| {
+    ///     assert_eq!(failure.to_string(), "disk full");
+    ///     0
+    /// })
+    /// .done(drop);
+    /// ```
+    #[doc(alias = "TaskGroup")]
+    #[doc(alias = "coroutineScope")]
+    #[track_caller]
+    pub fn run_fail_fast<T, F>(body: impl FnOnce(Self) -> F) -> Deferred<T>
+    where
+        T: 'static,
+        F: Future<Output = Result<T, Failure>> + 'static,
+    {
         let scope = Self::new();
-        let block = flow(body(scope.clone()));
-        block.then(move |outcome| {
-            if !outcome.is_ok() {
-                scope.cancel();
-            }
-            // A request that comes now is for what the scope owns; it does not cut the wait.
-            let (trigger, ended) = Deferred::infallible();
-            let owned = Rc::downgrade(&scope.0.0);
-            trigger.on_cancel(move || {
-                if let Some(owned) = owned.upgrade() {
-                    cancel(&owned);
-                }
-            });
-            scope.notify(trigger);
-            ended.then(move |_| {
-                drop(scope);
-                Deferred::ended(outcome)
-            })
-        })
+        scope.0.0.borrow_mut().fail_fast = Some(FailFast::default());
+        scope.enclose(body)
     }
 
     /// Takes a Deferred in. A value is dropped; a failure nobody handled is reported, with this
-    /// site as its last.
+    /// site as its last, unless it is what ends a [`Scope::run_fail_fast`].
     #[track_caller]
     pub fn add<T: 'static, E: Fault>(&self, d: Deferred<T, E>) {
-        if d.is_ready() {
-            return d.report_any();
-        }
         let owned = self.0.0.clone();
         let index = owned.borrow_mut().insert(d.canceller());
+        let site = Location::caller();
         let arrive = Arrive::new(move |slot: Slot<T, E>, _| {
+            let slot = member_ended(&owned, slot, site);
             remove(&owned, index);
-            Slot { outcome: slot.outcome.map(drop), trail: slot.trail }
+            slot
         });
-        drop(d.step(arrive, Location::caller()));
+        drop(d.step(arrive, site));
     }
 
     /// Asks everything it owns to end.
@@ -114,6 +140,40 @@ impl Scope {
         let (trigger, d) = Deferred::infallible();
         self.notify(trigger);
         d
+    }
+
+    #[track_caller]
+    fn enclose<T, F>(self, body: impl FnOnce(Self) -> F) -> Deferred<T>
+    where
+        T: 'static,
+        F: Future<Output = Result<T, Failure>> + 'static,
+    {
+        let site = Location::caller();
+        let block = Deferred::from_future_at(body(self.clone()), site);
+        watch_body(&self.0.0, block.canceller());
+        let after_body = Then(move |outcome: Outcome<T, Failure>| {
+            let outcome = body_ended(&self.0.0, outcome, site);
+            // A request that comes now is for what the scope owns; it does not cut the wait.
+            let (trigger, ended) = Deferred::infallible();
+            let owned = Rc::downgrade(&self.0.0);
+            trigger.on_cancel(move || {
+                if let Some(owned) = owned.upgrade() {
+                    cancel(&owned);
+                }
+            });
+            self.notify(trigger);
+            let after_all = Then(move |_: Outcome<(), Never>| {
+                let fail_fast = self.0.0.borrow_mut().fail_fast.take();
+                drop(self);
+                let end = match fail_fast.and_then(|fail_fast| fail_fast.first) {
+                    Some(first) => first.map(|never| match never {}),
+                    None => outcome,
+                };
+                Deferred::ready(Slot::new(end), site)
+            });
+            ended.step(after_all, site)
+        });
+        block.step(after_body, site)
     }
 
     fn notify(&self, trigger: Trigger<(), Never>) {
@@ -155,6 +215,86 @@ impl Owned {
     }
 }
 
+impl Owned {
+    /// Whether what has failed now is the first that did, where that matters.
+    fn decide(&mut self) -> bool {
+        self.fail_fast.as_mut().is_some_and(|fast| !std::mem::replace(&mut fast.is_decided, true))
+    }
+}
+
+/// From now on the body is asked to end when a member fails; at once if one has already.
+fn watch_body(owned: &RefCell<Owned>, body: Canceller) {
+    let mut now = owned.borrow_mut();
+    let Some(fast) = &mut now.fail_fast else { return };
+    if !fast.is_decided {
+        fast.body = Some(body);
+        return;
+    }
+    drop(now);
+    body.cancel();
+}
+
+/// What the end of the body is to the whole.
+fn body_ended<T: 'static>(
+    owned: &RefCell<Owned>,
+    outcome: Outcome<T, Failure>,
+    site: Site,
+) -> Outcome<T, Failure> {
+    if outcome.is_ok() {
+        return outcome;
+    }
+    let is_late = {
+        let mut now = owned.borrow_mut();
+        now.fail_fast.is_some() && has_failed(&outcome) && !now.decide()
+    };
+    cancel(owned);
+    if !is_late {
+        return outcome;
+    }
+    discard(Slot::new(outcome), site);
+    Outcome::Stop(Stop::Cancelled)
+}
+
+/// What the end of a member leaves to be reported.
+fn member_ended<T: 'static, E: Fault>(
+    owned: &RefCell<Owned>,
+    slot: Slot<T, E>,
+    site: Site,
+) -> Slot<(), E> {
+    if !has_failed(&slot.outcome) || !owned.borrow_mut().decide() {
+        return Slot { outcome: slot.outcome.map(drop), trail: slot.trail };
+    }
+    let first = match slot.outcome {
+        Outcome::Ok(_) => unreachable!("a value is no failure"),
+        Outcome::Err(error) => Outcome::Err(told(error, slot.trail, Step { site, label: None })),
+        Outcome::Stop(stop) => Outcome::Stop(stop),
+    };
+    let body = owned.borrow_mut().fail_fast.as_mut().and_then(|fast| {
+        fast.first = Some(first);
+        fast.body.take()
+    });
+    cx().enter(|| {
+        cancel(owned);
+        if let Some(body) = body {
+            body.cancel();
+        }
+    });
+    Slot::new(Outcome::Ok(()))
+}
+
+fn has_failed<T, E: Fault>(outcome: &Outcome<T, E>) -> bool {
+    !outcome.is_ok() && !outcome.is_cancelled()
+}
+
+/// The error of a member, for whoever waits for the whole.
+fn told<E: Fault>(error: E, trail: E::Trail, step: Step) -> Failure {
+    let mut failure =
+        Failure::msg("a member failed, and its error panicked when it was to be told");
+    run_guarded(|| failure = error.into_failure(trail));
+    failure.passed(&mut (), step);
+    failure
+}
+
 fn cancel(owned: &RefCell<Owned>) {
     let members: Vec<Canceller> = owned.borrow().members.iter().flatten().cloned().collect();
     if !members.is_empty() {
@@ -171,11 +311,4 @@ fn remove(owned: &RefCell<Owned>, index: usize) {
     drop(now);
     drop(member);
     waiting.into_iter().for_each(|trigger| trigger.fire(()));
-}
-
-impl<T: 'static, E: Fault> Deferred<T, E> {
-    #[track_caller]
-    fn report_any(self) {
-        drop(self.step(crate::steps::Report, Location::caller()));
-    }
 }

@@ -2,10 +2,9 @@
 
 mod work;
 
-pub(crate) use self::work::{AndThen, Arrive, Map, Report, error_lane};
+pub(crate) use self::work::{AndThen, Arrive, Map, Report, Then, error_lane};
 use self::work::{
     AndThenTry, Branch, Finally, Inspect, InspectErr, MapErr, OrElse, Recover, Settled, Shield,
-    Then,
 };
 use crate::fault::Fault;
 use crate::node::here;

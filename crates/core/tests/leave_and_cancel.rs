@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use common::{Cell, Log, OnDrop, checked, outcome_of};
-use thence_core::{Deferred, Failure, Trigger, all, first, first_ok, flow, join};
+use thence_core::{Deferred, Failure, Trigger, all, all_settled, first, first_ok, flow, join};
 
 /// A source that takes its value back.
 fn stream() -> (Trigger<u8>, Deferred<u8>, Cell<u8>) {
@@ -181,11 +181,13 @@ fn losers_give_their_values_back() {
 #[test]
 fn winners_that_nobody_takes_go_back_too() {
     checked(|_| {
-        for many in ["first", "first_ok", "all"] {
+        for many in ["first", "first_ok", "all_settled", "settled", "all"] {
             let (a, d, back) = stream();
             match many {
                 "first" => drop(first([d])),
                 "first_ok" => drop(first_ok([d])),
+                "all_settled" => drop(all_settled([d])),
+                "settled" => drop(d.settled()),
                 _ => drop(all([d])),
             }
             a.fire(7);
@@ -200,7 +202,7 @@ fn a_join_that_fails_or_is_left_gives_back_what_it_has() {
         for fails in [false, true] {
             let (a, d, back) = stream();
             let (b, e) = Deferred::<u8>::new();
-            let joined = join(d, e);
+            let joined = join((d, e));
             a.fire(7);
             if fails {
                 let seen = outcome_of(joined);

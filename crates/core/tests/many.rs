@@ -4,8 +4,8 @@ mod common;
 
 use common::{Log, checked, outcome_of};
 use thence_core::{
-    Deferred, Failure, Outcome, Stop, Trigger, all, all_settled, first, first_ok, hosting, join,
-    join3,
+    Deferred, Failure, Kind, Outcome, Stop, Trigger, all, all_settled, first, first_ok, hosting,
+    join,
 };
 
 fn some(n: usize) -> (Vec<Trigger<u8>>, Vec<Deferred<u8>>) {
@@ -190,7 +190,7 @@ fn a_request_reaches_every_member_and_is_the_end() {
                 outcome_of(d)
             },
             |mut inputs| {
-                let d = join3(inputs.pop().unwrap(), inputs.pop().unwrap(), inputs.pop().unwrap());
+                let d = join((inputs.pop().unwrap(), inputs.pop().unwrap(), inputs.pop().unwrap()));
                 d.cancel();
                 outcome_of(d)
             },
@@ -242,15 +242,15 @@ fn join_gives_values_of_several_types() {
     checked(|_| {
         let (a, d) = Deferred::<u8>::new();
         let (b, e) = Deferred::<&str>::new();
-        let seen = outcome_of(join(d, e));
+        let seen = outcome_of(join((d, e)));
         b.fire("b");
         a.fire(1);
         assert_eq!(seen.take().unwrap(), r#"ok (1, "b")"#);
-        let three = join3(Deferred::<u8>::ok(1), Deferred::ok("two"), Deferred::ok(3.0));
+        let three = join((Deferred::<u8>::ok(1), Deferred::ok("two"), Deferred::ok(3.0)));
         assert_eq!(outcome_of(three).take().unwrap(), r#"ok (1, "two", 3.0)"#);
         let (a, d) = Deferred::<u8>::new();
         let (b, e) = Deferred::<u8>::new();
-        let seen = outcome_of(join(d, e));
+        let seen = outcome_of(join((d, e)));
         a.settle(Outcome::Stop(Stop::Lost));
         assert!(b.is_cancelled());
         drop(b);
@@ -267,5 +267,69 @@ fn what_is_left_still_ends_its_members() {
         triggers.pop().unwrap().fail(Failure::msg("nobody looks"));
         reports.expect(&["nobody looks"]);
         assert_eq!(hosting::live(), hosting::Live::default());
+    });
+}
+
+#[test]
+fn join_takes_up_to_eight() {
+    checked(|_| {
+        let (triggers, mut d) = some(8);
+        let mut next = || d.remove(0);
+        let eight = join((next(), next(), next(), next(), next(), next(), next(), next()));
+        let seen = outcome_of(eight.map(|(a, b, c, d, e, f, g, h)| [a, b, c, d, e, f, g, h]));
+        for (n, trigger) in (0..).zip(triggers) {
+            assert!(seen.is_empty());
+            trigger.fire(n);
+        }
+        assert_eq!(seen.take().unwrap(), "ok [0, 1, 2, 3, 4, 5, 6, 7]");
+    });
+}
+
+#[test]
+fn an_error_that_panics_when_it_is_shown_hides_no_other() {
+    #[derive(Debug)]
+    struct Mute(&'static str);
+    impl std::fmt::Display for Mute {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            assert!(!self.0.is_empty(), "mute");
+            f.write_str(self.0)
+        }
+    }
+    impl std::error::Error for Mute {}
+    checked(|reports| {
+        for many in ["all", "first", "join"] {
+            let (mut triggers, mut inputs): (Vec<_>, Vec<_>) =
+                (0..3).map(|_| Deferred::<u8, Mute>::with_error()).unzip();
+            let end = match many {
+                "all" => outcome_of(all(inputs)),
+                "first" => outcome_of(first(inputs)),
+                _ => {
+                    let mut next = || inputs.remove(0);
+                    outcome_of(join((next(), next(), next())))
+                }
+            };
+            triggers.iter().for_each(|trigger| trigger.on_cancel(|| ()));
+            triggers.remove(0).fail(Mute("first"));
+            triggers.remove(0).fail(Mute(""));
+            reports.expect_kinds(&[Kind::DestructorPanicked]);
+            triggers.remove(0).fail(Mute("third"));
+            reports.expect(&["third"]);
+            assert_eq!(end.take().unwrap(), "err first", "{many}");
+        }
+    });
+}
+
+#[test]
+fn failures_in_outcomes_that_nobody_looks_at_are_reported() {
+    checked(|reports| {
+        let (mut triggers, inputs) = some(3);
+        drop(all_settled(inputs));
+        triggers.remove(0).fail(Failure::msg("no"));
+        triggers.remove(0).fire(1);
+        assert!(reports.is_empty());
+        drop(triggers);
+        let mut messages: Vec<_> = reports.take().iter().map(|r| r.message().to_owned()).collect();
+        messages.sort();
+        assert_eq!(messages, [Stop::Lost.to_string(), "no".to_owned()]);
     });
 }

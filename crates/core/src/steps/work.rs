@@ -153,7 +153,7 @@ impl<T: 'static, E: Fault, F: FnOnce(E) -> T + 'static> Work<T, E> for Recover<F
     }
 }
 
-pub(super) struct Then<F>(pub(super) F);
+pub(crate) struct Then<F>(pub(crate) F);
 
 impl<T: 'static, E: Fault, D, F> Work<T, E> for Then<F>
 where
@@ -291,7 +291,10 @@ impl<T: 'static, E: Fault> Work<T, E> for Settled {
         Next::Done(Slot::new(Outcome::Ok(slot.outcome)))
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<Outcome<T, E>, Never> {
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<Outcome<T, E>, Never> {
+        from.keep_way_back_as(|outcome: Outcome<T, E>| {
+            outcome.ok().expect("only a value has a way back")
+        });
         Slot::new(Outcome::Ok(slot.outcome))
     }
 }

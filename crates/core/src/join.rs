@@ -1,0 +1,152 @@
+//! Waiting for several of different types.
+
+use std::cell::RefCell;
+use std::panic::Location;
+use std::rc::Rc;
+
+use crate::Deferred;
+use crate::fault::Fault;
+use crate::many::{Kept, all};
+use crate::node::{Passing, Site, Slot};
+use crate::outcome::{Never, Outcome};
+use crate::steps::{Arrive, error_lane};
+
+/// All values of a tuple of two to eight Deferreds. The first error or Stop asks the others to
+/// end, and is its end, as in [`all`].
+///
+/// ```
+/// use thence_core::{Deferred, join};
+///
+/// let (name, page) = (Deferred::<&str>::ok("ann"), Deferred::ok(3));
+/// join((name, page)).inspect(|both| assert_eq!(*both, ("ann", 3))).report();
+/// ```
+#[doc(alias = "try_join")]
+#[doc(alias = "zip")]
+#[track_caller]
+pub fn join<J: Join>(deferreds: J) -> Deferred<J::Values, J::Error> {
+    deferreds.joined()
+}
+
+/// What [`join`] takes: a tuple of two to eight Deferreds that fail in the same way.
+#[diagnostic::on_unimplemented(
+    message = "`join` takes a tuple of two to eight Deferreds with one error type, not `{Self}`",
+    note = "write `join((a, b))`; `err_into()` gives Deferreds the same error, `all` takes many \
+            of one type"
+)]
+pub trait Join: sealed::Joined<Self::Values, Self::Error> {
+    /// The tuple of their values.
+    type Values: 'static;
+    /// What each of them can fail with.
+    type Error: Fault;
+}
+
+mod sealed {
+    pub trait Joined<V: 'static, E: crate::Fault> {
+        #[track_caller]
+        fn joined(self) -> crate::Deferred<V, E>;
+    }
+}
+
+/// Implements it for a tuple: for each member its type, its place and a name for its value.
+macro_rules! join_of {
+    ($($t:ident $place:tt $name:ident),+) => {
+        impl<$($t: 'static,)+ E: Fault> Join for ($(Deferred<$t, E>,)+) {
+            type Values = ($($t,)+);
+            type Error = E;
+        }
+
+        impl<$($t: 'static,)+ E: Fault> sealed::Joined<($($t,)+), E> for ($(Deferred<$t, E>,)+) {
+            #[track_caller]
+            fn joined(self) -> Deferred<($($t,)+), E> {
+                let site = Location::caller();
+                let aside = ($(Rc::<Aside<$t>>::default(),)+);
+                let inputs = [$(put_aside(self.$place, aside.$place.clone(), site)),+];
+                collect(all(inputs), move || {
+                    $(let $name = aside.$place.take()?;)+
+                    let has_way = false $(|| $name.way.is_some())+;
+                    let value = ($($name.value,)+);
+                    $(let $name = $name.way;)+
+                    let ways = ($($name,)+);
+                    let give_back = move |value: ($($t,)+)| {
+                        $(Kept { value: value.$place, way: ways.$place }.give_back();)+
+                    };
+                    let way: Option<Box<dyn FnOnce(($($t,)+))>> =
+                        if has_way { Some(Box::new(give_back)) } else { None };
+                    Some(Kept { value, way })
+                })
+            }
+        }
+    };
+}
+
+join_of!(A 0 a, B 1 b);
+join_of!(A 0 a, B 1 b, C 2 c);
+join_of!(A 0 a, B 1 b, C 2 c, D 3 d);
+join_of!(A 0 a, B 1 b, C 2 c, D 3 d, F 4 f);
+join_of!(A 0 a, B 1 b, C 2 c, D 3 d, F 4 f, G 5 g);
+join_of!(A 0 a, B 1 b, C 2 c, D 3 d, F 4 f, G 5 g, H 6 h);
+join_of!(A 0 a, B 1 b, C 2 c, D 3 d, F 4 f, G 5 g, H 6 h, I 7 i);
+
+/// Ends with the values that were put aside, once all are there.
+#[track_caller]
+fn collect<V: 'static, E: Fault>(
+    all: Deferred<Vec<()>, E>,
+    values: impl FnOnce() -> Option<Kept<V>> + 'static,
+) -> Deferred<V, E> {
+    let (trigger, joined) = Deferred::with_error();
+    let canceller = all.canceller();
+    trigger.on_cancel(move || canceller.cancel());
+    let arrive = Arrive::new(move |slot: Slot<Vec<()>, E>, _| {
+        if !slot.outcome.is_ok() {
+            // What was put aside goes back before the end is known.
+            drop(values);
+            trigger.settle_slot(error_lane(slot.outcome, slot.trail));
+        } else if let Some(Kept { value, way }) = values() {
+            if let Some(way) = way {
+                trigger.on_unclaimed(way);
+            }
+            trigger.fire(value);
+        }
+        Slot::<(), Never>::new(Outcome::Ok(()))
+    });
+    drop(all.step(arrive, Location::caller()));
+    joined
+}
+
+/// A value that waits for the others; goes back where it came from if they do not come.
+struct Aside<T: 'static>(RefCell<Option<Kept<T>>>);
+
+impl<T: 'static> Aside<T> {
+    fn take(&self) -> Option<Kept<T>> {
+        self.0.take()
+    }
+}
+
+impl<T: 'static> Default for Aside<T> {
+    fn default() -> Self {
+        Self(RefCell::new(None))
+    }
+}
+
+impl<T: 'static> Drop for Aside<T> {
+    fn drop(&mut self) {
+        if let Some(kept) = self.take() {
+            kept.give_back();
+        }
+    }
+}
+
+/// Puts a value aside and passes the rest on.
+fn put_aside<T: 'static, E: Fault>(
+    d: Deferred<T, E>,
+    aside: Rc<Aside<T>>,
+    site: Site,
+) -> Deferred<(), E> {
+    let keep = move |slot: Slot<T, E>, from: Passing| Slot {
+        outcome: slot.outcome.map(|value| {
+            aside.0.replace(Some(Kept::new(value, from)));
+        }),
+        trail: slot.trail,
+    };
+    d.step(Arrive::new(keep), site)
+}
