@@ -65,6 +65,7 @@
 pub mod driver;
 pub mod net;
 
+mod backoff;
 mod drain;
 mod every;
 mod hub;
@@ -81,6 +82,7 @@ mod turn;
 mod watchdog;
 
 pub use self::{
+    backoff::{Jitter, backoff, backoff_with},
     drain::{Drained, Why, draining},
     driver::manual,
     every::{Every, every},

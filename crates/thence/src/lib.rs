@@ -31,7 +31,7 @@ pub use thence_reactor::*;
 pub mod prelude {
     pub use thence_core::{
         Context, Deferred, Failure, Never, Outcome, Scope, Stop, Trigger, all, all_settled,
-        deliver, emit, first, first_ok, flow, join, next, on, once,
+        deliver, emit, first, first_ok, flow, join, next, on, once, retry,
     };
-    pub use thence_reactor::{DeferredExt, Elapsed, after, offload, run};
+    pub use thence_reactor::{DeferredExt, Elapsed, after, backoff, offload, run};
 }
