@@ -25,7 +25,7 @@ use crate::{Failure, Trigger};
 /// ```
 #[must_use = "dropping a Deferred stops waiting for it: attach a step, `.await` it, or end it with \
               `.done(..)` or `.report()`"]
-pub struct Deferred<T: 'static, E: Fault = Failure>(Inner<T, E>);
+pub struct Deferred<T: 'static, E: Fault = Failure>(Inner<T, E>); // Stays on its thread: send `trigger.remote()`.
 
 /// Either a node, or an outcome that never needed one.
 pub(crate) enum Inner<T: 'static, E: Fault> {
@@ -66,6 +66,18 @@ impl<T: 'static> Deferred<T, Failure> {
     ///
     /// The error is a [`Failure`]; see [`Deferred::infallible`] and [`Deferred::with_error`] for
     /// others.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure};
+    ///
+    /// let (trigger, answer) = Deferred::<u8>::new();
+    /// answer.inspect(|n| assert_eq!(*n, 42)).report();
+    /// trigger.fire(42);
+    ///
+    /// let (trigger, answer) = Deferred::<u8>::new();
+    /// answer.inspect_err(|failure| println!("{failure}")).recover(|_| 0).done(drop);
+    /// trigger.fail(Failure::msg("nobody knows"));
+    /// ```
     #[doc(alias = "oneshot")]
     #[track_caller]
     pub fn new() -> (Trigger<T>, Self) {
@@ -75,6 +87,18 @@ impl<T: 'static> Deferred<T, Failure> {
 
 impl<T: 'static> Deferred<T, Never> {
     /// A trigger that cannot fail, and its Deferred, whose `.await` gives plain `T`.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, flow};
+    ///
+    /// let (trigger, go) = Deferred::infallible();
+    /// let d = flow(async move {
+    ///     let n: u8 = go.await; // no `?`: it cannot fail
+    ///     Ok(n + 1)
+    /// });
+    /// trigger.fire(1);
+    /// d.inspect(|n| assert_eq!(*n, 2)).report();
+    /// ```
     #[track_caller]
     pub fn infallible() -> (Trigger<T, Never>, Self) {
         Self::with_error()
@@ -83,6 +107,15 @@ impl<T: 'static> Deferred<T, Never> {
 
 impl<T: 'static, E: Fault> Deferred<T, E> {
     /// A trigger and its Deferred, with any error type.
+    ///
+    /// ```
+    /// use std::num::ParseIntError;
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8, ParseIntError>::with_error();
+    /// trigger.settle("256".parse().into());
+    /// d.recover(|error| error.to_string().len() as u8).done(|n| assert!(n > 0));
+    /// ```
     #[track_caller]
     #[inline]
     pub fn with_error() -> (Trigger<T, E>, Self) {
@@ -91,6 +124,21 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// One that has ended with a value.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// fn cached(known: Option<u8>) -> Deferred<u8> {
+    ///     match known {
+    ///         Some(n) => Deferred::ok(n),
+    ///         None => from_disk(),
+    ///     }
+    /// }
+    /// # fn from_disk() -> Deferred<u8> { Deferred::ok(0) }
+    /// let d = cached(Some(7)).map(|n| n + 1); // has run already
+    /// assert!(d.is_ready());
+    /// d.inspect(|n| assert_eq!(*n, 8)).report();
+    /// ```
     #[doc(alias = "succeed")]
     #[doc(alias = "ready")]
     #[track_caller]
@@ -100,6 +148,13 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// One that has ended with an error.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure};
+    ///
+    /// let d = Deferred::<u8>::err(Failure::msg("closed"));
+    /// d.recover(|failure| failure.to_string().len() as u8).done(|n| assert_eq!(n, 6));
+    /// ```
     #[doc(alias = "fail")]
     #[track_caller]
     pub fn err(error: E) -> Self {
@@ -107,6 +162,13 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// One that has ended with this outcome.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Outcome, Stop};
+    ///
+    /// let d = Deferred::<u8>::ended(Outcome::Stop(Stop::Cancelled));
+    /// d.settled().done(|outcome| assert!(outcome.is_cancelled()));
+    /// ```
     #[track_caller]
     pub fn ended(outcome: Outcome<T, E>) -> Self {
         let site = here();
@@ -116,6 +178,20 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// Runs `f` and gives what it gives; a panic becomes a Stop.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure, Outcome};
+    ///
+    /// fn port(text: &str) -> Result<u16, Failure> {
+    ///     assert!(!text.is_empty(), "no text");
+    ///     Ok(text.parse()?)
+    /// }
+    /// let d = Deferred::attempt(|| port("80"));
+    /// d.inspect(|port| assert_eq!(*port, 80)).report();
+    ///
+    /// let d = Deferred::attempt(|| port(""));
+    /// d.settled().done(|outcome| assert!(matches!(outcome, Outcome::Stop(_)))); // it panicked
+    /// ```
     #[doc(alias = "maybeDeferred")]
     #[doc(alias = "execute")]
     #[track_caller]
@@ -145,6 +221,14 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// Runs a future to its end on this thread, as [`flow`](crate::flow()) does, with any error.
+    ///
+    /// ```
+    /// use std::num::ParseIntError;
+    /// use thence_core::Deferred;
+    ///
+    /// let d: Deferred<u8, ParseIntError> = Deferred::from_future(async { "7".parse() });
+    /// d.recover(|_| 0).done(|n| assert_eq!(n, 7));
+    /// ```
     #[track_caller]
     pub fn from_future(future: impl Future<Output = Result<T, E>> + 'static) -> Self {
         Self::from_future_at(future, here())
@@ -158,6 +242,16 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// Whether it has ended, so that a step attached now has its input.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// assert!(!d.is_ready());
+    /// trigger.fire(1);
+    /// assert!(d.is_ready());
+    /// # d.report();
+    /// ```
     pub fn is_ready(&self) -> bool {
         match &self.0 {
             Inner::Ready(_) => true,
@@ -184,6 +278,16 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     /// Something that can ask for the end later, when the Deferred has gone elsewhere. It keeps
     /// neither the value nor the work alive, and does nothing once this has ended.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, flow};
+    ///
+    /// let (trigger, slow) = Deferred::<u8>::new();
+    /// let canceller = slow.canceller();
+    /// flow(async move { slow.await }).report(); // it has gone elsewhere
+    /// canceller.cancel();
+    /// assert!(trigger.is_cancelled());
+    /// ```
     pub fn canceller(&self) -> Canceller {
         Canceller(match &self.0 {
             Inner::Ready(_) => None,
@@ -192,6 +296,17 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     }
 
     /// Gives the step before it a label for trails.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure};
+    ///
+    /// let d = Deferred::<&str>::ok("x").and_then(|text| Ok(text.parse::<u8>()?)).named("parse");
+    /// d.inspect_err(|failure| {
+    ///     assert_eq!(failure.steps().next().unwrap().label, Some("parse"));
+    /// })
+    /// .recover(|_| 0)
+    /// .done(drop);
+    /// ```
     pub fn named(self, label: &'static str) -> Self {
         match self.0 {
             Inner::Node(handle) => {
@@ -218,7 +333,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn done<M>(self, f: impl FnOnce(T) + 'static)
     where
         E: CannotFail,
-        Self: End<M>,
+        Self: End<M>, // For a Deferred in a Deferred: call `flatten()` first.
     {
         drop(self.step(crate::steps::Map(f), here()));
     }
@@ -239,7 +354,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     pub fn report<M>(self)
     where
-        Self: End<M>,
+        Self: End<M>, // For a Deferred in a Deferred: call `flatten()` first.
     {
         drop(self.step(crate::steps::Report, here()));
     }
@@ -352,6 +467,20 @@ impl<T: 'static, E: Fault> From<Result<T, E>> for Deferred<T, E> {
 }
 
 /// Can ask a Deferred to end, from anywhere on its thread. Outlives it.
+///
+/// ```
+/// use thence_core::{Canceller, Deferred};
+///
+/// struct Job {
+///     canceller: Canceller,
+/// }
+///
+/// let (trigger, d) = Deferred::<u8>::new();
+/// let job = Job { canceller: d.canceller() };
+/// trigger.fire(1);
+/// job.canceller.cancel(); // it has ended: nothing happens
+/// d.inspect(|n| assert_eq!(*n, 1)).report();
+/// ```
 #[derive(Clone)]
 pub struct Canceller(Option<CancelRef>);
 
@@ -372,9 +501,25 @@ impl fmt::Debug for Canceller {
 
 /// What the closures of `and_then`, `or_else`, `then` and `branch` may return: a `Result` or a
 /// [`Deferred`], and nothing else.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, IntoDeferred, Never};
+///
+/// /// A function of one's own may take what the steps take.
+/// fn or_zero<D>(f: impl FnOnce() -> D + 'static) -> Deferred<u8, Never>
+/// where
+///     D: IntoDeferred<Value = u8, Error = Failure>,
+/// {
+///     Deferred::attempt(f).recover(|_| 0)
+/// }
+/// or_zero(|| Err(Failure::msg("no"))).done(|n| assert_eq!(n, 0));
+/// or_zero(|| Deferred::ok(4)).done(|n| assert_eq!(n, 4));
+/// ```
 #[diagnostic::on_unimplemented(
-    message = "a step that goes on asynchronously returns a `Result` or a `Deferred`, not `{Self}`",
-    note = "for a plain value use `map` (or `recover`), or wrap it in `Ok(..)`"
+    message = "the closure of this step returns a `Result` or a `Deferred`, not `{Self}`",
+    label = "its closure returns neither",
+    note = "for a plain value use `map` instead of `and_then` and `recover` instead of `or_else`, or \
+            return `Ok(value)`"
 )]
 pub trait IntoDeferred: sealed::IntoNext<Self::Value, Self::Error> {
     /// The value it ends with.
@@ -386,6 +531,10 @@ pub trait IntoDeferred: sealed::IntoNext<Self::Value, Self::Error> {
 pub(crate) mod sealed {
     use super::{Deferred, Fault, Inner, Next, Outcome, Slot};
 
+    #[diagnostic::on_unimplemented(
+        message = "only a `Result` and a `Deferred` are what a step may go on with",
+        note = "give `{Self}` a method that returns a `Deferred`, and call it in the closure"
+    )]
     pub trait IntoNext<T: 'static, E: Fault> {
         /// Without a detour through a handle where the outcome is there.
         fn into_next(self) -> Next<T, E>;

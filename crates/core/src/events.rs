@@ -326,7 +326,8 @@ pub struct Delivered {
 
 /// What a handler may return: `()`, `Result<(), Failure>`, or a `Deferred` of nothing.
 #[diagnostic::on_unimplemented(
-    message = "an event handler returns `()`, `Result<(), Failure>` or a `Deferred<(), _>`, not `{Self}`"
+    message = "an event handler returns `()`, `Result<(), Failure>` or a `Deferred<(), _>`, not `{Self}`",
+    note = "a `;` behind its last line makes it return `()`"
 )]
 pub trait Reaction: sealed::Sealed {
     #[doc(hidden)]

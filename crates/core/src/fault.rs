@@ -36,6 +36,12 @@ use crate::{Failure, Never};
 /// let d: Deferred<u8, Refused> = Deferred::err(Refused(3));
 /// d.recover(|refused| refused.0).done(|code| assert_eq!(code, 3));
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a Deferred",
+    label = "neither an error nor a `Fault`",
+    note = "use `Failure`, which takes any error; or implement `std::error::Error` for `{Self}`, or \
+            `thence::Fault`"
+)]
 pub trait Fault: Sized + 'static {
     /// Where the sites go that do not fit into the error itself; `()` where they do.
     type Trail: Clone + Default + 'static;
@@ -115,6 +121,7 @@ impl Fault for Never {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: std::error::Error + 'static> Fault for E {
     type Trail = Ends;
     type Awaited<T> = Result<T, Self>;
@@ -144,6 +151,15 @@ impl<E: std::error::Error + 'static> Fault for E {
 }
 
 /// Says that a Deferred of this error cannot fail, so that `done` may be its end.
+///
+/// ```
+/// use thence_core::{CannotFail, Deferred};
+///
+/// fn end<E: CannotFail>(d: Deferred<u8, E>) {
+///     d.done(|n| assert_eq!(n, 1));
+/// }
+/// end(Deferred::<u8>::ok(1).recover(|_| 0));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "this Deferred can still fail with `{Self}`, and `done` would let that go unseen",
     label = "`done` is for what cannot fail",
@@ -160,6 +176,18 @@ mod sealed {
 }
 
 /// One step of a trail: where it is written, and the label it was given.
+///
+/// ```
+/// use thence_core::{Deferred, Failure};
+///
+/// let d = Deferred::<u8>::err(Failure::msg("closed")).map(|n| n).named("read");
+/// d.inspect_err(|failure| {
+///     let last = failure.steps().last().unwrap();
+///     assert!(last.to_string().ends_with(" (read)"), "{last}"); // file:line:column (label)
+/// })
+/// .recover(|_| 0)
+/// .done(drop);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Step {
     /// The file, line and column where the step is written.
@@ -186,6 +214,18 @@ impl fmt::Display for Step {
 }
 
 /// The first and the last step of a trail, for errors that have no room for one.
+///
+/// ```
+/// use std::panic::Location;
+/// use thence_core::{Ends, Step};
+///
+/// let mut ends = Ends::default();
+/// for label in ["one", "two", "three"] {
+///     ends.push(Step { site: Location::caller(), label: Some(label) });
+/// }
+/// let labels: Vec<_> = ends.steps().into_iter().filter_map(|step| step.label).collect();
+/// assert_eq!(labels, ["one", "three"]);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ends {
     first: Option<Step>,

@@ -27,6 +27,8 @@ use crate::{Deferred, Failure};
 #[doc(alias = "spawn")]
 #[doc(alias = "spawn_local")]
 #[track_caller]
-pub fn flow<T: 'static>(block: impl Future<Output = Result<T, Failure>> + 'static) -> Deferred<T> {
+pub fn flow<T: 'static>(
+    block: impl Future<Output = Result<T, Failure>> + 'static, // write `async move { .. Ok(value) }`
+) -> Deferred<T> {
     Deferred::from_future_at(block, here())
 }

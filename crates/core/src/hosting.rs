@@ -34,6 +34,18 @@ impl std::fmt::Debug for Hold {
 }
 
 /// While the hold lives, what is fired queues. Letting go runs nothing.
+///
+/// ```
+/// use thence_core::{Deferred, hosting};
+///
+/// let (trigger, d) = Deferred::<u8>::new();
+/// d.inspect(|n| println!("{n}")).report();
+/// let hold = hosting::hold();
+/// trigger.fire(1); // queues
+/// drop(hold); // and stays there
+/// assert!(!hosting::queue_is_empty());
+/// hosting::run_until_idle();
+/// ```
 pub fn hold() -> Hold {
     Hold(node::hold())
 }
@@ -43,22 +55,61 @@ pub fn hold() -> Hold {
 /// # Panics
 ///
 /// While a [`Hold`] is alive or a callback runs: the queue is not run inside itself.
+///
+/// ```
+/// use thence_core::{Deferred, hosting};
+///
+/// let hold = hosting::hold();
+/// for n in 0..3 {
+///     Deferred::<u8>::ok(n).inspect(|n| println!("{n}")).report();
+/// }
+/// drop(hold);
+/// assert_eq!(hosting::run_queue(2), 2);
+/// assert_eq!(hosting::run_queue(2), 1);
+/// ```
 pub fn run_queue(budget: usize) -> usize {
     assert!(cx().is_idle(), "run_queue inside a callback or under a Hold");
     cx().drain(budget)
 }
 
 /// Whether nothing is queued on this thread.
+///
+/// ```
+/// # use thence_core::hosting;
+/// assert!(hosting::queue_is_empty());
+/// ```
 pub fn queue_is_empty() -> bool {
     cx().queue_is_empty()
 }
 
 /// This thread's inbox.
+///
+/// ```
+/// use thence_core::hosting;
+///
+/// let inbox = hosting::inbox();
+/// std::thread::spawn(move || {
+///     let posted = inbox.post(Box::new(|| println!("on the first thread")));
+///     assert!(posted.is_ok());
+/// })
+/// .join()
+/// .unwrap();
+/// assert_eq!(hosting::deliver_inbox(10), 1);
+/// ```
 pub fn inbox() -> Arc<Inbox> {
     crate::inbox::mine()
 }
 
 /// Runs up to `max` of what arrived from other threads; says how many that were.
+///
+/// ```
+/// # use thence_core::hosting;
+/// for _ in 0..3 {
+///     hosting::inbox().post(Box::new(|| ())).unwrap();
+/// }
+/// assert_eq!(hosting::deliver_inbox(2), 2);
+/// assert_eq!(hosting::deliver_inbox(2), 1);
+/// ```
 pub fn deliver_inbox(max: usize) -> usize {
     cx().enter(|| crate::inbox::deliver(max))
 }
@@ -68,6 +119,16 @@ pub fn deliver_inbox(max: usize) -> usize {
 /// # Panics
 ///
 /// As [`run_queue`].
+///
+/// ```
+/// # use thence_core::{Deferred, hosting};
+/// let (trigger, d) = Deferred::<u8>::new();
+/// let remote = trigger.remote();
+/// std::thread::spawn(move || remote.fire(1)).join().unwrap();
+/// hosting::run_until_idle();
+/// assert!(d.is_ready());
+/// # d.report();
+/// ```
 pub fn run_until_idle() {
     loop {
         let delivered = deliver_inbox(usize::MAX);
@@ -78,21 +139,67 @@ pub fn run_until_idle() {
 }
 
 /// How much is unfinished on this thread.
+///
+/// ```
+/// use thence_core::{Deferred, flow, hosting};
+///
+/// let (trigger, d) = Deferred::<u8>::new();
+/// flow(async move { d.await }).report();
+/// assert_eq!(hosting::live().flows, 1);
+/// trigger.fire(1);
+/// assert_eq!(hosting::live().nodes, 0); // nothing is left
+/// ```
 pub fn live() -> Live {
     cx().live()
 }
 
 /// Every flow that has not ended, and every source that a step or an await waits for.
+///
+/// What a flow awaits is told as the await that the flow stands at.
+///
+/// ```
+/// use thence_core::{Deferred, hosting};
+///
+/// let (trigger, d) = Deferred::<u8>::new();
+/// d.inspect(|n| println!("{n}")).report();
+/// for one in hosting::unfinished() {
+///     println!("{} waits for {}", one.waiter.unwrap(), one.site);
+/// }
+/// # assert_eq!(hosting::unfinished().len(), 1);
+/// trigger.fire(1);
+/// assert!(hosting::unfinished().is_empty());
+/// ```
 pub fn unfinished() -> Vec<Unfinished> {
     cx().unfinished()
 }
 
 /// Sends a request to everything on this thread that has not ended.
+///
+/// ```
+/// use thence_core::{Deferred, hosting};
+///
+/// let (trigger, d) = Deferred::<u8>::new();
+/// d.report();
+/// hosting::cancel_unfinished();
+/// assert!(trigger.is_cancelled());
+/// ```
 pub fn cancel_unfinished() {
     cx().cancel_unfinished();
 }
 
 /// Says which callback a thread is running. Any thread may look.
+///
+/// ```
+/// use thence_core::{Deferred, hosting};
+///
+/// let beacon = hosting::beacon();
+/// assert!(beacon.running().is_none());
+/// let line = line!() + 1;
+/// Deferred::<u8>::ok(1).inspect(move |_| {
+///     assert_eq!(beacon.running().unwrap().line(), line); // usually asked on another thread
+/// })
+/// .report();
+/// ```
 #[derive(Debug, Default)]
 pub struct Beacon {
     pub(crate) site: AtomicPtr<Location<'static>>,
@@ -101,12 +208,24 @@ pub struct Beacon {
 impl Beacon {
     /// The site of the callback that runs right now: of a step the line that attached it, of a
     /// flow the await it went on from.
+    ///
+    /// ```
+    /// # use thence_core::hosting;
+    /// let beacon = hosting::beacon();
+    /// std::thread::spawn(move || assert!(beacon.running().is_none())).join().unwrap();
+    /// ```
     pub fn running(&self) -> Option<&'static Location<'static>> {
         node::site_of_beacon(self.site.load(Ordering::Relaxed))
     }
 }
 
 /// This thread's beacon; the loop publishes on it from now on.
+///
+/// ```
+/// # use thence_core::hosting;
+/// let beacon = hosting::beacon(); // to be kept by whoever watches this thread
+/// assert!(beacon.running().is_none());
+/// ```
 pub fn beacon() -> Arc<Beacon> {
     BEACON.with_borrow_mut(|kept| {
         let kept = kept.get_or_insert_with(|| {

@@ -9,6 +9,16 @@ use crate::crossing::Mailbox;
 use crate::node::{WakeCell, cx, run_guarded};
 
 /// A thread's inbox. `Send + Sync`; get a thread's own with [`hosting::inbox`](crate::hosting).
+///
+/// ```
+/// use thence_core::hosting;
+///
+/// let inbox = hosting::inbox();
+/// let sender = inbox.clone();
+/// std::thread::spawn(move || sender.post(Box::new(|| println!("here")))).join().unwrap().unwrap();
+/// assert!(!inbox.is_empty());
+/// hosting::run_until_idle(); // prints
+/// ```
 pub struct Inbox {
     pub(crate) mailbox: Arc<Mailbox<Entry>>,
 }
@@ -24,6 +34,13 @@ pub(crate) enum Entry {
 }
 
 /// The thread whose inbox it was has ended.
+///
+/// ```
+/// use thence_core::hosting::{self, Closed};
+///
+/// let inbox = std::thread::spawn(hosting::inbox).join().unwrap(); // that thread has ended
+/// assert_eq!(inbox.post(Box::new(|| ())), Err(Closed));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Closed;
 
@@ -41,6 +58,12 @@ impl Inbox {
     /// # Errors
     ///
     /// [`Closed`] when the thread has ended; `f` is dropped.
+    ///
+    /// ```
+    /// # use thence_core::hosting;
+    /// hosting::inbox().post(Box::new(|| println!("next turn"))).unwrap();
+    /// hosting::run_until_idle();
+    /// ```
     pub fn post(&self, f: Box<dyn FnOnce() + Send>) -> Result<(), Closed> {
         self.mailbox.push(Entry::Call(f)).map_err(|_| Closed)
     }
@@ -50,16 +73,44 @@ impl Inbox {
     /// called looks at [`is_empty`](Inbox::is_empty) first.
     ///
     /// It runs wherever something is sent, in destructors too, so it must not panic.
+    ///
+    /// ```
+    /// use std::sync::{Arc, mpsc};
+    /// use thence_core::hosting;
+    ///
+    /// let (tx, rx) = mpsc::channel();
+    /// let inbox = hosting::inbox();
+    /// inbox.set_waker(Arc::new(move || tx.send("a turn is due").unwrap()));
+    /// inbox.post(Box::new(|| ())).unwrap();
+    /// assert_eq!(rx.recv(), Ok("a turn is due"));
+    /// inbox.clear_waker();
+    /// hosting::run_until_idle();
+    /// ```
     pub fn set_waker(&self, waker: Arc<dyn Fn() + Send + Sync>) {
         self.mailbox.set_waker(Some(waker));
     }
 
     /// Takes that away again.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use thence_core::hosting;
+    /// let inbox = hosting::inbox();
+    /// inbox.set_waker(Arc::new(|| println!("a turn is due")));
+    /// inbox.clear_waker();
+    /// inbox.post(Box::new(|| ())).unwrap();
+    /// hosting::run_until_idle();
+    /// ```
     pub fn clear_waker(&self) {
         self.mailbox.set_waker(None);
     }
 
     /// Whether nothing has arrived.
+    ///
+    /// ```
+    /// # use thence_core::hosting;
+    /// assert!(hosting::inbox().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.mailbox.len() == 0
     }

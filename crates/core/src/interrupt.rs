@@ -13,6 +13,17 @@ use crate::steps::Arrive;
 use crate::{Deferred, Trigger};
 
 /// Can end a Deferred that [`Deferred::interruptible`] gave, before what it waits for has ended.
+///
+/// ```
+/// use thence_core::{Deferred, Outcome};
+///
+/// let (_trigger, answer) = Deferred::<u8>::new();
+/// let (interrupt, answer) = answer.interruptible();
+/// let clone = interrupt.clone(); // whichever comes first
+/// interrupt.settle(Outcome::Ok(1));
+/// clone.settle(Outcome::Ok(2));
+/// answer.inspect(|n| assert_eq!(*n, 1)).report();
+/// ```
 pub struct Interrupt<T: 'static, E: Fault>(Rc<Shared<T, E>>);
 
 struct Shared<T: 'static, E: Fault> {
@@ -83,6 +94,15 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
 impl<T: 'static, E: Fault> Interrupt<T, E> {
     /// Ends it. What is above is asked to end and left. Does nothing once it has ended.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, Outcome};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let (interrupt, d) = d.interruptible();
+    /// interrupt.settle(Outcome::Err(Failure::msg("enough")));
+    /// assert!(trigger.is_cancelled());
+    /// d.recover(|failure| failure.to_string().len() as u8).done(|n| assert_eq!(n, 6));
+    /// ```
     pub fn settle(&self, outcome: Outcome<T, E>) {
         let Some(trigger) = self.0.take_trigger() else { return };
         if let Some((canceller, detacher)) = self.0.above.take() {
@@ -94,6 +114,19 @@ impl<T: 'static, E: Fault> Interrupt<T, E> {
 
     /// Runs `f` when it has ended in another way or was left: the interruption is not needed any
     /// more. At once, if that is so already.
+    ///
+    /// ```
+    /// # use std::{cell::Cell, rc::Rc};
+    /// # use thence_core::Deferred;
+    /// let timer = Rc::new(Cell::new("set"));
+    /// let unset = timer.clone();
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let (interrupt, d) = d.interruptible();
+    /// interrupt.on_over(move || unset.set("not needed any more"));
+    /// trigger.fire(1);
+    /// assert_eq!(timer.get(), "not needed any more");
+    /// # d.report();
+    /// ```
     pub fn on_over(&self, f: impl FnOnce() + 'static) {
         if self.0.trigger.borrow().is_some() {
             *self.0.on_over.borrow_mut() = Some(Box::new(f));

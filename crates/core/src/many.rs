@@ -130,7 +130,8 @@ pub fn first<T: 'static, E: Fault>(
 
 /// The first value; the others are asked to end. Fails with every error when none has one.
 ///
-/// Of nothing, and when every input was stopped: the first Stop, or `Stop(Lost)`.
+/// Of nothing, and when every input was stopped: the first Stop, or `Stop(Lost)`. A panic or a
+/// lost trigger that is not its end is reported.
 #[doc(alias = "any")]
 #[doc(alias = "select_ok")]
 #[track_caller]
@@ -154,14 +155,17 @@ pub fn first_ok<T: 'static, E: Fault>(
             }
             Outcome::Ok(value) => Kept::new(value, from).give_back(),
             Outcome::Err(error) => failed.push((index, error, slot.trail)),
-            Outcome::Stop(stop) => {
-                if stopped.is_none() {
-                    stopped = Some(stop);
-                }
-            }
+            Outcome::Stop(stop) if won.is_none() && stopped.is_none() => stopped = Some(stop),
+            outcome => discard(Slot { outcome, trail: slot.trail }, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
+            if won.is_some() || !failed.is_empty() {
+                // It is not the end, so nobody else tells of it.
+                if let Some(stop) = stopped.take() {
+                    discard(Slot::<T, E>::new(Outcome::Stop(stop)), site);
+                }
+            }
             if let Some(won) = won.take() {
                 // Whoever asks for the first value has no use for why others have none.
                 return won.settle(trigger);

@@ -11,6 +11,22 @@ use crate::{Failure, Fault};
 ///
 /// `Ok` and `Err` are the data. `Stop` is what happened to the flow itself; steps such as `map`
 /// and `or_else` never see it, only those that ask for the whole outcome do (`then`, `settled`).
+///
+/// ```
+/// use thence_core::{Deferred, Outcome, Stop};
+///
+/// fn shown(outcome: &Outcome<u8>) -> String {
+///     match outcome {
+///         Outcome::Ok(value) => format!("gave {value}"),
+///         Outcome::Err(failure) => format!("failed: {failure}"),
+///         Outcome::Stop(Stop::Cancelled) => "was cancelled".to_owned(),
+///         Outcome::Stop(stop) => format!("ended: {stop}"),
+///     }
+/// }
+///
+/// let d = Deferred::<u8>::ok(7).settled().map(|outcome| shown(&outcome));
+/// d.done(|text| assert_eq!(text, "gave 7"));
+/// ```
 #[derive(Debug)]
 #[must_use = "an outcome may be a failure or a stop; look at it, or it goes unseen"]
 pub enum Outcome<T, E: Fault = Failure> {
@@ -24,6 +40,13 @@ pub enum Outcome<T, E: Fault = Failure> {
 
 impl<T, E: Fault> Outcome<T, E> {
     /// The value, if there is one; an error or a stop is dropped.
+    ///
+    /// ```
+    /// use thence_core::{Outcome, Stop};
+    ///
+    /// assert_eq!(Outcome::<u8>::Ok(1).ok(), Some(1));
+    /// assert_eq!(Outcome::<u8>::Stop(Stop::Lost).ok(), None);
+    /// ```
     pub fn ok(self) -> Option<T> {
         match self {
             Self::Ok(value) => Some(value),
@@ -32,6 +55,13 @@ impl<T, E: Fault> Outcome<T, E> {
     }
 
     /// The error, if there is one.
+    ///
+    /// ```
+    /// use thence_core::{Failure, Outcome};
+    ///
+    /// let failed: Outcome<u8> = Outcome::Err(Failure::msg("closed"));
+    /// assert_eq!(failed.err().unwrap().to_string(), "closed");
+    /// ```
     pub fn err(self) -> Option<E> {
         match self {
             Self::Err(error) => Some(error),
@@ -40,6 +70,13 @@ impl<T, E: Fault> Outcome<T, E> {
     }
 
     /// Why it stopped, if it did.
+    ///
+    /// ```
+    /// use thence_core::{Outcome, Stop};
+    ///
+    /// let lost: Outcome<u8> = Outcome::Stop(Stop::Lost);
+    /// assert!(matches!(lost.stop(), Some(Stop::Lost)));
+    /// ```
     pub fn stop(&self) -> Option<&Stop> {
         match self {
             Self::Stop(stop) => Some(stop),
@@ -48,21 +85,43 @@ impl<T, E: Fault> Outcome<T, E> {
     }
 
     /// Whether this is [`Outcome::Ok`].
+    ///
+    /// ```
+    /// # use thence_core::Outcome;
+    /// assert!(Outcome::<u8>::Ok(1).is_ok());
+    /// ```
     pub fn is_ok(&self) -> bool {
         matches!(self, Self::Ok(_))
     }
 
     /// Whether this is [`Outcome::Err`].
+    ///
+    /// ```
+    /// # use thence_core::{Failure, Outcome};
+    /// assert!(Outcome::<u8>::Err(Failure::msg("closed")).is_err());
+    /// ```
     pub fn is_err(&self) -> bool {
         matches!(self, Self::Err(_))
     }
 
     /// Whether this is `Stop(Cancelled)`.
+    ///
+    /// ```
+    /// # use thence_core::{Outcome, Stop};
+    /// assert!(Outcome::<u8>::Stop(Stop::Cancelled).is_cancelled());
+    /// assert!(!Outcome::<u8>::Stop(Stop::Lost).is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Stop(Stop::Cancelled))
     }
 
     /// Applies `f` to the value and leaves the other two lanes as they are.
+    ///
+    /// ```
+    /// # use thence_core::Outcome;
+    /// let outcome = Outcome::<u8>::Ok(7).map(|n| n.to_string());
+    /// assert_eq!(outcome.ok().as_deref(), Some("7"));
+    /// ```
     pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Outcome<U, E> {
         match self {
             Self::Ok(value) => Outcome::Ok(f(value)),
@@ -122,6 +181,13 @@ impl<T: Clone, E: Fault + Clone> Clone for Outcome<T, E> {
 }
 
 /// What happened to a flow that gave neither a value nor an error.
+///
+/// ```
+/// use thence_core::Stop;
+///
+/// assert_eq!(Stop::Cancelled.to_string(), "cancelled");
+/// assert_eq!(Stop::Lost.to_string(), "lost: nothing is left that could finish it");
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Stop {
@@ -135,6 +201,13 @@ pub enum Stop {
 
 impl Stop {
     /// The Stop of a panic that somebody else caught, such as a pool's thread.
+    ///
+    /// ```
+    /// use thence_core::Stop;
+    ///
+    /// let caught = std::panic::catch_unwind(|| panic!("out of paper")).unwrap_err();
+    /// assert_eq!(Stop::panicked(caught).to_string(), "panicked: out of paper");
+    /// ```
     pub fn panicked(payload: Box<dyn Any + Send>) -> Self {
         Self::Panicked(Panic::new(payload, None))
     }
@@ -151,6 +224,16 @@ impl fmt::Display for Stop {
 }
 
 /// A caught panic: its message, its payload, and the step that ran.
+///
+/// ```
+/// use thence_core::{Deferred, Outcome, Stop};
+///
+/// let d = Deferred::<u8>::ok(0).map(|n| 10 / n);
+/// d.settled().done(|outcome| {
+///     let Outcome::Stop(Stop::Panicked(panic)) = outcome else { panic!("it divided by zero") };
+///     println!("{} at {:?}", panic.message(), panic.site());
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Panic(Arc<Caught>);
 
@@ -190,16 +273,43 @@ impl Panic {
     }
 
     /// The text the code panicked with.
+    ///
+    /// ```
+    /// # use thence_core::Stop;
+    /// let caught = std::panic::catch_unwind(|| panic!("out of {}", "paper")).unwrap_err();
+    /// let Stop::Panicked(panic) = Stop::panicked(caught) else { unreachable!() };
+    /// assert_eq!(panic.message(), "out of paper");
+    /// ```
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
     /// The site of the step whose callback panicked.
+    ///
+    /// None of a panic that somebody else caught.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Outcome, Stop};
+    /// let d = Deferred::<u8>::ok(0).map(|n| 10 / n);
+    /// let line = line!() - 1;
+    /// d.settled().done(move |outcome| {
+    ///     let Outcome::Stop(Stop::Panicked(panic)) = outcome else { unreachable!() };
+    ///     assert_eq!(panic.site().unwrap().line(), line);
+    /// });
+    /// ```
     pub fn site(&self) -> Option<&'static Location<'static>> {
         self.0.site
     }
 
     /// The panic's payload, for `std::panic::resume_unwind`; the first caller gets it.
+    ///
+    /// ```
+    /// # use thence_core::Stop;
+    /// let caught = std::panic::catch_unwind(|| std::panic::panic_any(7_u8)).unwrap_err();
+    /// let Stop::Panicked(panic) = Stop::panicked(caught) else { unreachable!() };
+    /// let payload = panic.take_payload().unwrap();
+    /// assert_eq!(payload.downcast_ref(), Some(&7_u8));
+    /// ```
     pub fn take_payload(&self) -> Option<Box<dyn Any + Send>> {
         self.0.payload.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -218,12 +328,34 @@ impl fmt::Debug for Panic {
 ///
 /// thence's own empty enum, because `std::convert::Infallible` is an `Error` and would make
 /// `.await` give a `Result` where there is nothing to match on.
+///
+/// ```
+/// use thence_core::{Deferred, Never, flow};
+///
+/// let safe: Deferred<u8, Never> = Deferred::<u8>::ok(7).recover(|_| 0);
+/// flow(async move { Ok(safe.await + 1) }).report(); // plain `u8`
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Never {}
 
 impl fmt::Display for Never {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {}
+    }
+}
+
+/// So that what cannot fail goes on as what can: `d.err_into()`, or `?`.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, Never};
+///
+/// let d: Deferred<&str, Never> = Deferred::ok("80");
+/// let port = d.err_into::<Failure>().and_then(|text| Ok(text.parse::<u16>()?));
+/// port.inspect(|port| assert_eq!(*port, 80)).report();
+/// ```
+impl From<Never> for Failure {
+    fn from(never: Never) -> Self {
+        match never {}
     }
 }
 

@@ -25,7 +25,7 @@ use crate::{Failure, IntoDeferred};
 /// trigger.fire(1);
 /// trigger.fire(2); // the trigger was consumed
 /// ```
-pub struct Trigger<T: 'static, E: Fault = Failure>(Source<T, E>);
+pub struct Trigger<T: 'static, E: Fault = Failure>(Source<T, E>); // Stays on its thread: send `trigger.remote()`.
 
 impl<T: 'static, E: Fault> Trigger<T, E> {
     #[inline]
@@ -35,21 +35,55 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
 
     /// Ends it with a value. Outside any callback everything this sets off has run when it
     /// returns; inside one it queues.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// d.inspect(|n| println!("got {n}")).report();
+    /// trigger.fire(1); // prints before it returns
+    /// ```
     #[doc(alias = "callback")]
     #[doc(alias = "send")]
     #[inline]
-    pub fn fire(self, value: T) {
+    pub fn fire(
+        self, // A Deferred ends once: this uses its trigger up.
+        value: T,
+    ) {
         self.0.settle(Outcome::Ok(value));
     }
 
     /// Ends it with an error.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure};
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.fail(Failure::msg("closed"));
+    /// d.recover(|failure| failure.to_string().len() as u8).done(|n| assert_eq!(n, 6));
+    /// ```
     #[doc(alias = "errback")]
-    pub fn fail(self, error: E) {
+    pub fn fail(
+        self, // A Deferred ends once: this uses its trigger up.
+        error: E,
+    ) {
         self.0.settle(Outcome::Err(error));
     }
 
     /// Ends it with an outcome.
-    pub fn settle(self, outcome: Outcome<T, E>) {
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure};
+    ///
+    /// let (trigger, d) = Deferred::<u16>::new();
+    /// let parsed: Result<u16, Failure> = "80".parse().map_err(Failure::from);
+    /// trigger.settle(parsed.into());
+    /// d.inspect(|port| assert_eq!(*port, 80)).report();
+    /// ```
+    pub fn settle(
+        self, // A Deferred ends once: this uses its trigger up.
+        outcome: Outcome<T, E>,
+    ) {
         self.0.settle(outcome);
     }
 
@@ -58,6 +92,19 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     }
 
     /// Ends it with whatever `d` ends with, once that has.
+    ///
+    /// A request to end passes on to `d`, and a value that nobody takes goes back where `d` had it
+    /// from.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let (inner, other) = Deferred::<u8>::new();
+    /// trigger.follow(other);
+    /// inner.fire(5);
+    /// d.inspect(|n| assert_eq!(*n, 5)).report();
+    /// ```
     #[doc(alias = "chainDeferred")]
     #[track_caller]
     pub fn follow<D: IntoDeferred<Value = T, Error = E>>(self, d: D) {
@@ -82,6 +129,32 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     /// A source with no canceller stops at once when asked, and its later firing is ignored.
     ///
     /// Give `f` an id or a `Weak`: a hook that owns the trigger's owner is a cycle.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, collections::HashMap, rc::Rc};
+    /// use thence_core::{Deferred, Trigger};
+    ///
+    /// /// Who waits for an answer, by number.
+    /// type Waiting = Rc<RefCell<HashMap<u32, Trigger<String>>>>;
+    ///
+    /// fn ask(waiting: &Waiting, id: u32) -> Deferred<String> {
+    ///     let (trigger, answer) = Deferred::new();
+    ///     let weak = Rc::downgrade(waiting);
+    ///     trigger.on_cancel(move || {
+    ///         let Some(waiting) = weak.upgrade() else { return };
+    ///         let asked = waiting.borrow_mut().remove(&id);
+    ///         drop(asked); // dropped after a request: `Stop(Cancelled)`
+    ///     });
+    ///     waiting.borrow_mut().insert(id, trigger);
+    ///     answer
+    /// }
+    ///
+    /// let waiting = Waiting::default();
+    /// let answer = ask(&waiting, 7);
+    /// answer.cancel();
+    /// assert!(waiting.borrow().is_empty());
+    /// answer.settled().done(|outcome| assert!(outcome.is_cancelled()));
+    /// ```
     pub fn on_cancel(&self, f: impl FnOnce() + 'static) {
         self.0.on_cancel(Box::new(f));
     }
@@ -89,27 +162,81 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     /// Runs `f` at once when the Deferred is dropped before it has ended and with nothing attached
     /// to it: nobody waits any more. What the source does then is its own affair; one that holds
     /// something costly may let go of it.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use thence_core::Deferred;
+    ///
+    /// let left = Rc::new(Cell::new(false));
+    /// let tell = left.clone();
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.on_left(move || tell.set(true));
+    /// drop(d);
+    /// assert!(left.get());
+    /// trigger.fire(1); // nobody is there; not an error
+    /// ```
     pub fn on_left(&self, f: impl FnOnce() + 'static) {
         self.0.on_left(Box::new(f));
     }
 
     /// Takes the value back when nobody is there to take it: the way a stream of things (bytes,
     /// sockets, items, permits) loses nothing to a waiter that left.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, collections::VecDeque, rc::Rc};
+    /// use thence_core::Deferred;
+    ///
+    /// let items = Rc::new(RefCell::new(VecDeque::from([2, 3])));
+    /// let back = items.clone();
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.on_unclaimed(move |item| back.borrow_mut().push_front(item));
+    /// drop(d.finally(|| ())); // whoever waited has left
+    /// trigger.fire(1);
+    /// assert_eq!(*items.borrow(), [1, 2, 3]);
+    /// ```
     pub fn on_unclaimed(&self, f: impl FnOnce(T) + 'static) {
         self.0.on_unclaimed(Box::new(f));
     }
 
     /// Whether somebody asked for the end.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// assert!(!trigger.is_cancelled());
+    /// d.cancel();
+    /// assert!(trigger.is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.0.is_cancelled()
     }
 
     /// Whether anybody holds or waits for the Deferred.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// assert!(trigger.is_wanted());
+    /// drop(d);
+    /// assert!(!trigger.is_wanted());
+    /// trigger.fire(1);
+    /// ```
     pub fn is_wanted(&self) -> bool {
         self.0.is_wanted()
     }
 
     /// Where the Deferred was made.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// println!("{} waits for this", trigger.site());
+    /// trigger.fire(1);
+    /// # d.report();
+    /// ```
     pub fn site(&self) -> &'static Location<'static> {
         self.0.site()
     }
@@ -118,6 +245,16 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     ///
     /// The outcome travels through this thread's inbox and fires in its next turn. A thread that
     /// ends before that ends the Deferred `Lost`, and what was sent is dropped.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, hosting};
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// d.inspect(|n| assert_eq!(*n, 7)).report();
+    /// let remote = trigger.remote();
+    /// std::thread::spawn(move || remote.fire(7)).join().unwrap();
+    /// hosting::run_until_idle(); // a reactor does it in its next turn
+    /// ```
     pub fn remote(self) -> RemoteTrigger<T, E>
     where
         T: Send,
@@ -149,27 +286,83 @@ impl<T: 'static, E: Fault> fmt::Debug for Trigger<T, E> {
 }
 
 /// A [`Trigger`] for another thread. Dropped unfired: `Stop(Lost)`, or `Stop(Cancelled)`.
+///
+/// ```
+/// use thence_core::{Deferred, hosting};
+///
+/// let (trigger, d) = Deferred::<u64>::new();
+/// let remote = trigger.remote();
+/// let worker = std::thread::spawn(move || {
+///     let mut sum = 0;
+///     for n in 0..1000 {
+///         if remote.is_cancelled() {
+///             return; // dropped after a request: `Stop(Cancelled)`
+///         }
+///         sum += n;
+///     }
+///     remote.fire(sum);
+/// });
+/// worker.join().unwrap();
+/// hosting::run_until_idle();
+/// d.inspect(|sum| assert_eq!(*sum, 499_500)).report();
+/// ```
 pub struct RemoteTrigger<T: Send + 'static, E: Fault + Send = Failure>(
     FarEnd<Outcome<T, E>, Entry>,
 );
 
 impl<T: Send + 'static, E: Fault + Send> RemoteTrigger<T, E> {
     /// Ends it with a value.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, hosting};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.remote().fire(1); // from any thread, this one too
+    /// assert!(!d.is_ready());
+    /// hosting::run_until_idle();
+    /// d.inspect(|n| assert_eq!(*n, 1)).report();
+    /// ```
     pub fn fire(self, value: T) {
         self.settle(Outcome::Ok(value));
     }
 
     /// Ends it with an error.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, hosting};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.remote().fail(Failure::msg("disk full"));
+    /// hosting::run_until_idle();
+    /// d.recover(|failure| failure.to_string().len() as u8).done(|n| assert_eq!(n, 9));
+    /// ```
     pub fn fail(self, error: E) {
         self.settle(Outcome::Err(error));
     }
 
     /// Ends it with an outcome.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, hosting};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.remote().settle(Ok(1).into());
+    /// hosting::run_until_idle();
+    /// d.inspect(|n| assert_eq!(*n, 1)).report();
+    /// ```
     pub fn settle(self, outcome: Outcome<T, E>) {
         self.0.send(outcome);
     }
 
     /// Whether somebody asked for the end.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, hosting};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// trigger.on_cancel(|| println!("the worker is told"));
+    /// let remote = trigger.remote();
+    /// d.cancel();
+    /// assert!(remote.is_cancelled());
+    /// # drop(remote);
+    /// # hosting::run_until_idle();
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.0.is_asked()
     }

@@ -1,4 +1,4 @@
-//! Facts 14 to 26 of docs/facts.md: adding steps, and their order.
+//! Facts 14 to 26 of docs/from-twisted.md: adding steps, and their order.
 //!
 //! | fact | why it has no test here |
 //! |---|---|

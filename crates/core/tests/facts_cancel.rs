@@ -1,4 +1,4 @@
-//! Facts 74 to 87 of docs/facts.md: cancellation.
+//! Facts 74 to 87 of docs/from-twisted.md: cancellation.
 //!
 //! | fact | why it has no test here |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Facts 55 to 60 of docs/facts.md: chaining by hand.
+//! Facts 55 to 60 of docs/from-twisted.md: chaining by hand.
 //!
 //! | fact | why it has no test here |
 //! |---|---|

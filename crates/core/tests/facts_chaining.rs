@@ -1,4 +1,4 @@
-//! Facts 36 to 54 of docs/facts.md: returning a Deferred from a step.
+//! Facts 36 to 54 of docs/from-twisted.md: returning a Deferred from a step.
 //!
 //! | fact | why it has no test here |
 //! |---|---|

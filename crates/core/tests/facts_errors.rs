@@ -1,4 +1,4 @@
-//! Facts 27 to 35 of docs/facts.md: errors.
+//! Facts 27 to 35 of docs/from-twisted.md: errors.
 //!
 //! | fact | why it has no test here |
 //! |---|---|

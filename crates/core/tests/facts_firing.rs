@@ -1,4 +1,4 @@
-//! Facts 1 to 13 of docs/facts.md: firing.
+//! Facts 1 to 13 of docs/from-twisted.md: firing.
 //!
 //! | fact | why it has no test here |
 //! |---|---|

@@ -1,4 +1,4 @@
-//! Facts 96 to 113 of docs/facts.md: waiting for many, and the helpers.
+//! Facts 96 to 113 of docs/from-twisted.md: waiting for many, and the helpers.
 //!
 //! | fact | why it has no test here |
 //! |---|---|

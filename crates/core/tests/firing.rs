@@ -59,6 +59,31 @@ fn handing_a_value_on_is_no_callback() {
 }
 
 #[test]
+fn a_returned_deferred_hands_its_value_on_in_no_callback() {
+    checked(|_| {
+        let log = Log::new();
+        let seen = log.clone();
+        let (a, inner) = Deferred::<()>::new();
+        // Returned through ten steps, and then one callback.
+        let inner = (0..10).fold(inner, |d, _| {
+            let (go, outer) = Deferred::<()>::new();
+            let outer = outer.and_then(move |()| d);
+            go.fire(());
+            outer
+        });
+        inner.map(move |()| seen.add("a")).report();
+        let (b, d) = noting("b", 1, &log);
+        let hold = hosting::hold();
+        a.fire(());
+        b.fire(());
+        drop(hold);
+        assert_eq!(hosting::run_queue(9), 2);
+        log.expect(&["a", "b0"]);
+        d.done(drop);
+    });
+}
+
+#[test]
 fn under_a_hold_nothing_runs_and_the_queue_keeps_its_order() {
     checked(|_| {
         let log = Log::new();

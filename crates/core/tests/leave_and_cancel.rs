@@ -197,6 +197,37 @@ fn winners_that_nobody_takes_go_back_too() {
 }
 
 #[test]
+fn an_outcome_that_nobody_takes_gives_its_value_back() {
+    checked(|_| {
+        type Settle = fn(Deferred<u8>);
+        let settled: [(&str, Settle); 3] = [
+            ("settled", |d| drop(d.settled())),
+            ("settled twice", |d| drop(d.settled().settled())),
+            ("all_settled", |d| drop(all_settled([d, Deferred::ok(1)]))),
+        ];
+        for (name, settle) in settled {
+            for fired_first in [false, true] {
+                let (trigger, d, back) = stream();
+                if fired_first {
+                    trigger.fire(7);
+                    settle(d);
+                } else {
+                    settle(d);
+                    trigger.fire(7);
+                }
+                assert_eq!(back.take(), Some(7), "{name}, fired first: {fired_first}");
+            }
+        }
+        // One that was taken does not go back.
+        let (trigger, d, back) = stream();
+        let seen = outcome_of(d.settled().map(|outcome| outcome.ok()));
+        trigger.fire(7);
+        assert_eq!(seen.take().unwrap(), "ok Some(7)");
+        assert_eq!(back.take(), None);
+    });
+}
+
+#[test]
 fn a_join_that_fails_or_is_left_gives_back_what_it_has() {
     checked(|_| {
         for fails in [false, true] {

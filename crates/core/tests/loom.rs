@@ -13,7 +13,11 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use crossing::{FarEnd, Flag, Handle, Mailbox, Woken};
-use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use loom::sync::atomic::{
+    AtomicBool, AtomicUsize,
+    Ordering::{AcqRel, Relaxed},
+};
+use loom::sync::{Condvar, Mutex};
 use loom::thread::{self, JoinHandle};
 
 /// Counts what the model's own book-keeping counts, and is no point where threads switch.
@@ -30,22 +34,43 @@ impl Count {
     }
 }
 
-/// Runs `model` in every order with at most five unforced switches between threads.
+/// Runs `model` in every order with at most three unforced switches between threads.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(5);
+    builder.preemption_bound = Some(3);
     builder.check(model);
 }
 
-/// Wakes whoever made it from `thread::park`, and stays until it does: a driver's waker.
-fn driver_waker() -> Arc<dyn Fn() + Send + Sync> {
-    let reader = thread::current();
-    Arc::new(move || reader.unpark())
+/// Where a reader sleeps: a wake stays until it is slept on. Not `thread::park`: loom lets a parked
+/// thread see all that its waker did, at once, which hides what the code itself forgets to hand on.
+#[derive(Default)]
+struct Driver {
+    woken: Mutex<bool>,
+    told: Condvar,
+}
+
+impl Driver {
+    fn of<M: 'static>(mailbox: &Mailbox<M>) -> Arc<Self> {
+        let driver = Arc::<Self>::default();
+        let woken = driver.clone();
+        mailbox.set_waker(Some(Arc::new(move || {
+            *woken.woken.lock().unwrap() = true;
+            woken.told.notify_one();
+        })));
+        driver
+    }
+
+    fn sleep(&self) {
+        let mut woken = self.woken.lock().unwrap();
+        while !std::mem::take(&mut *woken) {
+            woken = self.told.wait(woken).unwrap();
+        }
+    }
 }
 
 /// Reads until `done` as a reactor does: a bounded delivery a turn, and no sleep while something
 /// waits.
-fn read<M>(mailbox: &Mailbox<M>, max: usize, mut each: impl FnMut(M) -> bool) {
+fn read<M>(driver: &Driver, mailbox: &Mailbox<M>, max: usize, mut each: impl FnMut(M) -> bool) {
     loop {
         for _ in 0..max {
             let Some(news) = mailbox.pop() else { break };
@@ -54,7 +79,7 @@ fn read<M>(mailbox: &Mailbox<M>, max: usize, mut each: impl FnMut(M) -> bool) {
             }
         }
         if mailbox.len() == 0 {
-            thread::park();
+            driver.sleep();
         }
     }
 }
@@ -82,10 +107,10 @@ fn nothing_posted_is_lost_or_read_twice_and_each_sender_keeps_its_order() {
     for max in [1, usize::MAX] {
         explore(move || {
             let mailbox = Mailbox::new();
-            mailbox.set_waker(Some(driver_waker()));
+            let driver = Driver::of(&mailbox);
             let senders = [0, 1].map(|id| sender(&mailbox, id, 2));
             let mut next = [0, 0];
-            read(&mailbox, max, |(id, n)| {
+            read(&driver, &mailbox, max, |(id, n)| {
                 assert_eq!(n, next[id]);
                 next[id] += 1;
                 next == [2, 2]
@@ -102,7 +127,7 @@ fn nothing_posted_is_lost_or_read_twice_and_each_sender_keeps_its_order() {
 fn a_reader_that_drains_before_it_sleeps_needs_no_second_look() {
     explore(|| {
         let mailbox = Mailbox::new();
-        mailbox.set_waker(Some(driver_waker()));
+        let driver = Driver::of(&mailbox);
         let senders = [0, 1].map(|id| sender(&mailbox, id, 2));
         let mut left = 4;
         while left > 0 {
@@ -110,7 +135,7 @@ fn a_reader_that_drains_before_it_sleeps_needs_no_second_look() {
                 left -= 1;
             }
             if left > 0 {
-                thread::park();
+                driver.sleep();
             }
         }
         join(senders);
@@ -123,9 +148,9 @@ fn a_waker_that_is_set_or_replaced_while_something_arrives_misses_nothing() {
         let mailbox = Mailbox::new();
         let senders = [0, 1].map(|id| sender(&mailbox, id, 1));
         mailbox.set_waker(Some(Arc::new(|| ())));
-        mailbox.set_waker(Some(driver_waker()));
+        let driver = Driver::of(&mailbox);
         let mut left = 2;
-        read(&mailbox, 1, |_| {
+        read(&driver, &mailbox, 1, |_| {
             left -= 1;
             left == 0
         });
@@ -168,7 +193,7 @@ fn a_remote_trigger_ends_once_fired_or_dropped_whoever_cancels_meanwhile() {
     for fires in [true, false] {
         explore(move || {
             let mailbox = Mailbox::<u64>::new();
-            mailbox.set_waker(Some(driver_waker()));
+            let driver = Driver::of(&mailbox);
             let (far, near) = FarEnd::<Value, u64>::new(mailbox.clone(), |id| id, 7, false);
             let (drops, asker) = (Count::default(), near.asker());
             let value = Value(drops.clone());
@@ -181,7 +206,7 @@ fn a_remote_trigger_ends_once_fired_or_dropped_whoever_cancels_meanwhile() {
                 }
             });
             asker.ask();
-            read(&mailbox, 1, |id| {
+            read(&driver, &mailbox, 1, |id| {
                 assert_eq!(id, 7);
                 true
             });
@@ -233,9 +258,31 @@ fn a_value_sent_to_a_closing_mailbox_is_taken_or_dropped_once() {
 /// A flow as its wakers see it.
 struct Cell {
     flag: Flag<Cell>,
+    driver: Arc<Driver>,
     mailbox: Arc<Mailbox<News>>,
     /// How many words of a wake are on their way.
     words: Count,
+    /// Stands for the count of references to the handle, which is std's: loom does not see it.
+    references: AtomicUsize,
+}
+
+/// A waker whose coming and going loom sees.
+struct Lent {
+    waker: Waker,
+    cell: Arc<Cell>,
+}
+
+impl Lent {
+    fn by(cell: &Arc<Cell>) -> Self {
+        cell.references.fetch_add(1, Relaxed);
+        Self { waker: Waker::from(Handle::of(cell)), cell: cell.clone() }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.cell.references.fetch_sub(1, AcqRel);
+    }
 }
 
 enum News {
@@ -246,8 +293,14 @@ enum News {
 impl Cell {
     fn new() -> Arc<Self> {
         let mailbox = Mailbox::new();
-        mailbox.set_waker(Some(driver_waker()));
-        Arc::new(Self { flag: Flag::new(), mailbox, words: Count::default() })
+        let driver = Driver::of(&mailbox);
+        Arc::new(Self {
+            flag: Flag::new(),
+            driver,
+            mailbox,
+            words: Count::default(),
+            references: AtomicUsize::new(0),
+        })
     }
 
     /// The home thread's part: polls until that is ready, or until no waker is left.
@@ -262,7 +315,7 @@ impl Cell {
             end.is_some()
         };
         if !poll_once() {
-            read(&self.mailbox, 1, |news| match news {
+            read(&self.driver, &self.mailbox, 1, |news| match news {
                 News::Wake(cell) => {
                     cell.words.add(-1);
                     cell.flag.lower();
@@ -299,24 +352,25 @@ impl Woken for Cell {
     }
 }
 
+/// On another thread: makes `fact` true, and then the wake alone has to carry it home.
+fn wake(waker: Lent, fact: &Arc<AtomicBool>) -> JoinHandle<()> {
+    let fact = fact.clone();
+    thread::spawn(move || {
+        fact.store(true, Relaxed);
+        waker.waker.wake_by_ref();
+    })
+}
+
 #[test]
 fn a_wake_is_never_lost_and_is_in_the_mailbox_once_at_the_most() {
     explore(|| {
         let cell = Cell::new();
-        let facts = Arc::new([AtomicBool::new(false), AtomicBool::new(false)]);
-        let handle = Handle::of(&cell);
-        let wakers = [0, 1].map(|n| {
-            let (waker, facts) = (Waker::from(handle.clone()), facts.clone());
-            thread::spawn(move || {
-                // Relaxed: the wake alone has to carry it home.
-                facts[n].store(true, Relaxed);
-                waker.wake_by_ref();
-                waker
-            })
-        });
-        let end = cell.run(|| facts.iter().all(|fact| fact.load(Relaxed)));
-        assert_eq!(end, End::Ready);
-        join(wakers);
+        let facts = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+        let kept = Lent::by(&cell);
+        let threads = [0, 1].map(|n| wake(Lent::by(&cell), &facts[n]));
+        assert_eq!(cell.run(|| facts.iter().all(|fact| fact.load(Relaxed))), End::Ready);
+        join(threads);
+        drop(kept);
     });
 }
 
@@ -325,17 +379,9 @@ fn what_is_woken_by_its_last_waker_is_polled_before_it_is_lost() {
     explore(|| {
         let cell = Cell::new();
         let fact = Arc::new(AtomicBool::new(false));
-        let wakers = [(); 2].map(|()| Waker::from(Handle::of(&cell)));
-        let threads = wakers.map(|waker| {
-            let fact = fact.clone();
-            thread::spawn(move || {
-                fact.store(true, Relaxed);
-                waker.wake();
-            })
-        });
-        let end = cell.run(|| fact.load(Relaxed));
-        assert_eq!(end, End::Ready);
-        join(threads);
+        let thread = wake(Lent::by(&cell), &fact);
+        assert_eq!(cell.run(|| fact.load(Relaxed)), End::Ready);
+        join([thread]);
     });
 }
 
@@ -343,9 +389,8 @@ fn what_is_woken_by_its_last_waker_is_polled_before_it_is_lost() {
 fn the_end_of_the_last_waker_is_always_told() {
     explore(|| {
         let cell = Cell::new();
-        let waker = Waker::from(Handle::of(&cell));
-        let second = waker.clone();
-        let threads = [waker, second].map(|waker| thread::spawn(move || drop(waker)));
+        let wakers = [(); 2].map(|()| Lent::by(&cell));
+        let threads = wakers.map(|waker| thread::spawn(move || drop(waker)));
         assert_eq!(cell.run(|| false), End::Lost);
         join(threads);
     });
@@ -355,25 +400,12 @@ fn the_end_of_the_last_waker_is_always_told() {
 fn a_waker_made_while_the_last_one_goes_counts() {
     explore(|| {
         let cell = Cell::new();
-        let fact = Arc::new(AtomicBool::new(false));
-        let old = Waker::from(Handle::of(&cell));
+        let old = Lent::by(&cell);
         let leaving = thread::spawn(move || drop(old));
-        let mut made = None;
-        let mut waking = None;
-        let end = cell.run(|| {
-            if made.is_none() {
-                // Its first poll keeps another waker, which wakes later.
-                made = Some(());
-                let (waker, fact) = (Waker::from(Handle::of(&cell)), fact.clone());
-                waking = Some(thread::spawn(move || {
-                    fact.store(true, Relaxed);
-                    waker.wake();
-                }));
-            }
-            fact.load(Relaxed)
-        });
-        assert_eq!(end, End::Ready);
-        leaving.join().unwrap();
-        waking.unwrap().join().unwrap();
+        let new = Lent::by(&cell);
+        assert!(cell.flag.is_live());
+        let going = thread::spawn(move || drop(new));
+        assert_eq!(cell.run(|| false), End::Lost);
+        join([leaving, going]);
     });
 }

@@ -333,3 +333,32 @@ fn failures_in_outcomes_that_nobody_looks_at_are_reported() {
         assert_eq!(messages, [Stop::Lost.to_string(), "no".to_owned()]);
     });
 }
+
+#[test]
+fn first_ok_reports_a_panic_that_is_not_its_end() {
+    checked(|reports| {
+        for panics_first in [false, true] {
+            for wins in [false, true] {
+                let (mut triggers, inputs) = some(2);
+                triggers[1].on_cancel(|| ());
+                triggers[0].on_cancel(|| ());
+                let mut inputs = inputs.into_iter();
+                let one = inputs.next().unwrap().map(|_| -> u8 { panic!("not the end") });
+                let seen = outcome_of(first_ok([one, inputs.next().unwrap()]));
+                let other = triggers.pop().unwrap();
+                let end = move || if wins { other.fire(1) } else { other.fail(Failure::msg("no")) };
+                let panics = triggers.pop().unwrap();
+                if panics_first {
+                    panics.fire(0);
+                    end();
+                } else {
+                    end();
+                    panics.fire(0);
+                }
+                let expected = if wins { "ok 1" } else { "err none of 1 succeeded: no" };
+                assert_eq!(seen.take().unwrap(), expected);
+                reports.expect_kinds(&[Kind::Panicked]);
+            }
+        }
+    });
+}

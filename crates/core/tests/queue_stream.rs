@@ -147,9 +147,8 @@ fn with_handles_and_streams_gone_whoever_waits_for_room_has_his_item_back() {
         drop(queue);
         assert!(!d.is_ready());
         drop(stream);
-        let seen = outcome_of(d.or_else(Err::<(), _>).map_err(|rejected| {
+        let seen = outcome_of(d.inspect_err(|rejected| {
             assert!(matches!(rejected, Rejected::Closed(7)));
-            rejected
         }));
         assert_eq!(seen.take().unwrap(), "err the queue is closed: the item was not taken");
     });

@@ -1,21 +1,12 @@
 //! Any shape runs in constant stack (DESIGN.md §3.6): a million of everything on 256 KiB.
 
+mod common;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use common::{MANY, on_a_small_stack};
 use thence_core::{Deferred, Never, Outcome, Stop, Trigger, first, flow, hosting};
-
-const MANY: usize = 1_000_000;
-
-/// Runs `f` on a thread with a small stack and asserts that it leaves nothing behind.
-fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(|| {
-        f();
-        assert_eq!(hosting::live(), hosting::Live::default());
-        assert_eq!(thence_core::unhandled(), 0);
-    });
-    thread.unwrap().join().unwrap();
-}
 
 fn chain(d: Deferred<usize, Never>) -> Deferred<usize, Never> {
     (0..MANY).fold(d, |d, _| d.map(|n| n + 1))
@@ -153,22 +144,21 @@ fn a_million_inputs_of_first_end() {
     });
 }
 
+/// A million flows, each of which awaits the one before it.
+fn nest(d: Deferred<usize>) -> Deferred<usize> {
+    (0..MANY).fold(d, |d, _| flow(async move { Ok(d.await? + 1) }))
+}
+
 #[test]
 fn a_million_nested_flows_end_and_are_asked_to_end() {
-    fn nest(mut d: Deferred<usize>, levels: usize) -> Deferred<usize> {
-        for _ in 0..levels {
-            d = flow(async move { Ok(d.await? + 1) });
-        }
-        d
-    }
     on_a_small_stack(|| {
         let (trigger, d) = Deferred::new();
-        let d = nest(d, MANY / 10);
+        let d = nest(d);
         trigger.fire(0);
-        d.inspect(|n| assert_eq!(*n, MANY / 10)).report();
+        d.inspect(|n| assert_eq!(*n, MANY)).report();
 
         let (trigger, d) = Deferred::new();
-        let d = nest(d, MANY / 10);
+        let d = nest(d);
         d.cancel();
         assert!(trigger.is_cancelled());
         d.settled().done(|outcome| assert!(outcome.is_cancelled()));
@@ -179,7 +169,7 @@ fn a_million_nested_flows_end_and_are_asked_to_end() {
 fn a_million_nested_firsts_are_asked_to_end() {
     on_a_small_stack(|| {
         let (trigger, mut d) = Deferred::<usize>::new();
-        for _ in 0..MANY / 10 {
+        for _ in 0..MANY {
             d = first([d]);
         }
         d.cancel();

@@ -38,7 +38,7 @@ use crate::{hub::Hub, jobs::Jobs};
 #[doc(alias = "spawn_blocking")]
 #[track_caller]
 pub fn offload<T: Send + 'static>(
-    f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    f: impl FnOnce() -> Result<T, Failure> + Send + 'static, // write `move || Ok(f(argument))`
 ) -> Deferred<T> {
     let hub = Hub::current("offload");
     if !hub.jobs.has_room() {

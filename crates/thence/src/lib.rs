@@ -16,8 +16,8 @@
 //! }
 //! ```
 //!
-//! [`core`] has Deferreds, events and flows; [`reactor`] the loop, timers, the pool and sockets;
-//! [`http`] servers and clients. Everything people name day to day is here at the root.
+//! [`core`] has Deferreds, events, flows, locks and queues; [`reactor`] the loop, timers, the pool
+//! and sockets; [`http`] servers and clients. Everything people name day to day is here at the root.
 
 pub use thence_core as core;
 #[cfg(feature = "http")]

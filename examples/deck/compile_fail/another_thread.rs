@@ -1,4 +1,5 @@
-//! A Deferred belongs to the thread of its reactor; what crosses threads is `trigger.remote()`.
+//! A trigger is fired on the thread of its reactor; what crosses threads is `trigger.remote()`.
+// says: Stays on its thread: send `trigger.remote()`.
 use thence::prelude::*;
 
 fn main() {

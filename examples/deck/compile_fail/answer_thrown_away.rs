@@ -1,4 +1,5 @@
 //! `handleEvent_good` renders on a thread and drops what was rendered.
+// plain: what a function says it returns
 use thence::prelude::*;
 
 fn render_index(account_id: u64) -> Result<String, Failure> {

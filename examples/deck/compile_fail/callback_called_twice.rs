@@ -1,4 +1,5 @@
 //! A library that calls `on_finished` twice gets `AlreadyCalledError` thrown into its own code.
+// plain: a boxed `FnOnce`, called twice
 use thence::prelude::*;
 
 fn func(on_finished: Box<dyn FnOnce(i32)>) {

@@ -1,4 +1,5 @@
 //! A Deferred that nobody looks at.
+// says: dropping a Deferred stops waiting for it
 #![deny(unused_must_use)]
 use thence::prelude::*;
 

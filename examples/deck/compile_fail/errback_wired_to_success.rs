@@ -1,4 +1,5 @@
 //! `d.addErrback(self.upstream_request_success, request)`: the success handler gets the failures.
+// says: `f` takes the error and gives a value in its place.
 use thence::prelude::*;
 
 struct Upstream;

@@ -1,4 +1,5 @@
 //! `upstream_request_failure(self, request)` has no parameter for the failure it is called with.
+// plain: a call of the program's own function
 use thence::prelude::*;
 
 struct Request;

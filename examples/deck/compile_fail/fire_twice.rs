@@ -1,4 +1,5 @@
 //! `d.callback(1)` twice raises `AlreadyCalledError` when it runs.
+// says: A Deferred ends once: this uses its trigger up.
 use thence::prelude::*;
 
 fn main() {

@@ -1,4 +1,5 @@
 //! `threads.deferToThread(self.get_session_info_from_cookie)`: the function wants the request.
+// says: write `move || Ok(f(argument))`
 use thence::prelude::*;
 
 struct Request;

@@ -1,5 +1,6 @@
 //! The slide sends a missing session down the errback of the upstream request. With an error type of one's own
 //! each way to fail is a case, and a case nobody thought of does not compile.
+// plain: a match on the program's own enum
 use thence::prelude::*;
 
 enum Refused {

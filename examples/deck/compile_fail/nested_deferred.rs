@@ -1,5 +1,5 @@
 //! `callback(aDeferred)`: the next callback gets the Deferred itself.
-// says: CallFlattenFirst
+// says: For a Deferred in a Deferred: call `flatten()` first.
 use thence::prelude::*;
 
 fn main() {

@@ -1,5 +1,5 @@
 //! A chain whose last word is a success callback, with a failure still on its way.
-// says: recover
+// says: `.recover(|error| ..)` makes it a value
 use thence::prelude::*;
 
 fn main() {

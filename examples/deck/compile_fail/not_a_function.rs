@@ -1,4 +1,5 @@
 //! `d.addCallback(5)` is accepted, and fails when it runs.
+// plain: a number where a function has to be
 use thence::prelude::*;
 
 fn main() {

@@ -1,4 +1,5 @@
 //! `d1.chainDeferred(d2)` for a `d2` that has fired: `AlreadyCalledError` becomes the failure of `d1`.
+// says: A Deferred ends once: this uses its trigger up.
 use thence::prelude::*;
 
 fn main() {

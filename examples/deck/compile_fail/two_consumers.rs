@@ -1,4 +1,5 @@
 //! One inner Deferred returned to two outer ones: the second silently gets `None`.
+// plain: closures that both capture a value
 use thence::prelude::*;
 
 fn main() {

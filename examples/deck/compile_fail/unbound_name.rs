@@ -1,4 +1,5 @@
 //! `handlers[event_type]`: nothing binds `event_type`.
+// plain: a name that nothing binds
 use std::collections::HashMap;
 
 struct Event {

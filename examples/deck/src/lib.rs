@@ -20,9 +20,9 @@ mod documents {
     #[doc = include_str!("../../../docs/deferreds.md")]
     struct Deferreds;
 
-    #[doc = include_str!("../../../docs/names.md")]
-    struct Names;
+    #[doc = include_str!("../../../docs/from-async.md")]
+    struct FromAsync;
 
-    #[doc = include_str!("../../../docs/facts.md")]
-    struct Facts;
+    #[doc = include_str!("../../../docs/from-twisted.md")]
+    struct FromTwisted;
 }

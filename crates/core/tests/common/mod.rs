@@ -174,3 +174,22 @@ pub fn outcome_of<T: Debug + 'static, E: thence_core::Fault>(
     d.settled().done(move |outcome| kept.put(ending(&outcome)));
     cell
 }
+
+/// How many of everything.
+pub const MANY: usize = 1_000_000;
+
+/// Runs `body` on a thread with a small stack, and asserts that nothing of it is left and nothing
+/// was reported.
+pub fn on_a_small_stack(body: impl FnOnce() + Send + 'static) {
+    on_a_small_stack_with_reports(0, body);
+}
+
+/// The same for what is reported so many times.
+pub fn on_a_small_stack_with_reports(reports: u64, body: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(move || {
+        body();
+        assert_eq!(hosting::live(), hosting::Live::default());
+        assert_eq!(unhandled(), reports);
+    });
+    thread.unwrap().join().unwrap();
+}

@@ -14,9 +14,15 @@ pub struct Ran {
 
 pub fn run(program: &str) -> Ran {
     let mut child = Command::new(program)
+        // What they print of a failure is compared, and does not depend on who runs the tests.
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // What they print does not depend on who runs them.
+        .env_remove("RUST_BACKTRACE")
+        .env_remove("RUST_LIB_BACKTRACE")
         .spawn()
         .unwrap_or_else(|error| panic!("{program}: {error}"));
     let stdout = child.stdout.take().map(read_all);

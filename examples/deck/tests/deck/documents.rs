@@ -56,35 +56,147 @@ fn every_document_with_code_is_compiled() {
 
 #[test]
 fn every_fact_has_its_test_or_its_written_difference() {
-    let facts = read(&root().join("docs/facts.md"));
-    let mut tests = BTreeSet::new();
-    for file in files(&root().join("crates/core/tests"), "rs") {
-        tests.extend(test_names(&read(&file)));
-    }
+    let tests = all_tests();
+    let facts = facts();
+    let numbers: Vec<u32> = facts.iter().map(|fact| fact.number).collect();
+    assert_eq!(numbers, (1..=141).collect::<Vec<u32>>(), "every fact, once and in order");
 
-    let mut rows = BTreeSet::new();
-    let mut named = BTreeSet::new();
-    for line in facts.lines() {
-        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [number, _, thence, test] = cells[..] else { continue };
-        let Ok(number) = number.parse::<u32>() else { continue };
-        assert!(rows.insert(number), "fact {number} stands there twice");
-        let names: Vec<&str> = test.split('`').skip(1).step_by(2).collect();
-        for name in &names {
+    let mut missing = Vec::new();
+    for Fact { number, names, stands, .. } in &facts {
+        for name in names {
             let is_case = root().join(format!("examples/deck/compile_fail/{name}.rs")).is_file();
-            assert!(is_case || tests.contains(*name), "fact {number}: there is no test {name}");
-            named.insert((*name).to_owned());
+            if !is_case && !tests.contains(name) {
+                missing.push(format!("fact {number}: there is no test {name}"));
+            }
         }
-        let differs = thence.starts_with("**Differs.**");
-        assert!(!names.is_empty() || differs, "fact {number} has no test and no difference");
+        if names.is_empty() && *stands == Stands::Same {
+            missing.push(format!("fact {number} has no test and no difference"));
+        }
     }
-    let expected: Vec<u32> = (1..=60).chain(74..=87).collect();
-    assert_eq!(rows.into_iter().collect::<Vec<_>>(), expected);
+    let named: BTreeSet<&String> = facts.iter().flat_map(|fact| &fact.names).collect();
+    for name in tests.iter().filter(|name| name.starts_with("fact_") && !named.contains(name)) {
+        missing.push(format!("{name} is not in docs/from-twisted.md"));
+    }
+    assert!(missing.is_empty(), "{missing:#?}");
+}
 
-    let facts: BTreeSet<String> =
-        tests.into_iter().filter(|name| name.starts_with("fact_")).collect();
-    let missing: Vec<_> = facts.difference(&named).collect();
-    assert!(missing.is_empty(), "docs/facts.md does not name {missing:?}");
+#[test]
+fn the_count_of_the_facts_is_right() {
+    let facts = facts();
+    let mut sections: Vec<&str> = facts.iter().map(|fact| fact.section.as_str()).collect();
+    sections.dedup();
+    let row = |name: &str, facts: &[&Fact]| {
+        let standing =
+            |stands: Stands| facts.iter().filter(|fact| fact.stands == stands).count().to_string();
+        let tested = facts.iter().filter(|fact| !fact.names.is_empty()).count();
+        [
+            name.to_owned(),
+            facts.len().to_string(),
+            standing(Stands::Same),
+            standing(Stands::Differs),
+            standing(Stands::Python),
+            tested.to_string(),
+            (facts.len() - tested).to_string(),
+        ]
+    };
+    let mut expected: Vec<[String; 7]> = sections
+        .iter()
+        .map(|section| {
+            let of_it: Vec<&Fact> = facts.iter().filter(|fact| fact.section == *section).collect();
+            row(section, &of_it)
+        })
+        .collect();
+    expected.push(row("**all**", &facts.iter().collect::<Vec<_>>()));
+
+    let page = read(&root().join("docs/from-twisted.md"));
+    let (_, count) = page.split_once("\n## The count\n").expect("the page ends with the count");
+    let rows: Vec<Vec<&str>> =
+        count.lines().filter(|line| line.starts_with("| ")).skip(1).map(cells).collect();
+    assert_eq!(rows, expected, "the table should read:\n{}", table(&expected));
+}
+
+/// A row is a number, a promise and its proof: tests, each a link to the file it is in.
+#[test]
+fn every_promise_of_the_contract_has_its_test() {
+    let contract = root().join("docs/contract.md");
+    let (mut last, mut rows, mut wrong) = ((0, 0), 0, Vec::new());
+    for line in read(&contract).lines() {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [number, _, proof] = cells[..] else { continue };
+        let Some((section, row)) = number.split_once('.') else { continue };
+        let parsed = (section.parse::<u32>(), row.parse::<u32>());
+        let (Ok(section), Ok(row)) = parsed else { panic!("{number} is no number") };
+        if (section, row) != (last.0, last.1 + 1) && (section, row) != (last.0 + 1, 1) {
+            wrong.push(format!("{number} does not follow {}.{}", last.0, last.1));
+        }
+        (last, rows) = ((section, row), rows + 1);
+
+        let links: Vec<(&str, &str)> = proof
+            .split('[')
+            .skip(1)
+            .filter_map(|link| link.split_once(')')?.0.split_once("]("))
+            .collect();
+        if links.is_empty() && proof != "not there yet" {
+            wrong.push(format!("{number} has no test: {proof}"));
+        }
+        for (name, target) in links {
+            let (name, file) = (name.trim_matches('`'), contract.with_file_name(target));
+            let is_there = match file.parent() {
+                Some(folder) if folder.ends_with("compile_fail") => {
+                    file.is_file() && file.file_stem().is_some_and(|stem| stem == name)
+                }
+                _ => fs::read_to_string(&file).is_ok_and(|file| tests_of(&file).contains(name)),
+            };
+            if !is_there {
+                wrong.push(format!("{number}: {target} has no test {name} that runs"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(rows > 100, "the contract has {rows} rows");
+}
+
+#[test]
+fn the_documentation_is_found_by_the_usual_names() {
+    let sources: String =
+        files(&root().join("crates"), "rs").iter().map(|path| read(path)).collect();
+    for name in [
+        "addCallback",
+        "addErrback",
+        "addBoth",
+        "callback",
+        "errback",
+        "deferToThread",
+        "gatherResults",
+        "inlineCallbacks",
+        "callLater",
+        "spawn",
+        "detach",
+        "oneshot",
+    ] {
+        assert!(
+            sources.contains(&format!("#[doc(alias = {name:?})]")),
+            "nothing is found by {name}"
+        );
+    }
+}
+
+#[test]
+fn the_readme_leads_with_async() {
+    let readme = read(&root().join("README.md"));
+    let blocks = blocks(&readme, "rust");
+    assert!(blocks.first().expect("README has code").contains("async"));
+}
+
+#[test]
+fn the_documents_say_what_becomes_of_panics_and_cycles() {
+    let architecture = read(&root().join("ARCHITECTURE.md"));
+    for promise in [
+        "With `panic = \"abort\"` a panicking callback aborts",
+        "**Cycles are found where they close.**",
+    ] {
+        assert!(architecture.contains(promise), "ARCHITECTURE.md does not say: {promise}");
+    }
 }
 
 #[test]
@@ -101,6 +213,63 @@ fn links_between_documents_lead_somewhere() {
             assert!(folder.join(target).exists(), "{} links to {target}", document.display());
         }
     }
+}
+
+/// A row of the facts in docs/from-twisted.md.
+struct Fact {
+    section: String,
+    number: u32,
+    stands: Stands,
+    /// The tests and refused programs that show it.
+    names: Vec<String>,
+}
+
+/// How what thence does stands to what Twisted does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stands {
+    Differs,
+    /// It has no meaning in Rust.
+    Python,
+    Same,
+}
+
+fn facts() -> Vec<Fact> {
+    let page = read(&root().join("docs/from-twisted.md"));
+    let (_, page) = page.split_once("\n## Facts\n").expect("the page has the facts");
+    let mut section = "";
+    let mut facts = Vec::new();
+    for line in page.lines() {
+        section = line.strip_prefix("### ").unwrap_or(section);
+        let [number, _, thence, test] = cells(line)[..] else { continue };
+        let Ok(number) = number.parse() else { continue };
+        let stands = if thence.starts_with("**Differs.**") {
+            Stands::Differs
+        } else if thence.starts_with("**(Py)**") {
+            Stands::Python
+        } else {
+            Stands::Same
+        };
+        let names = test.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        facts.push(Fact { section: section.to_owned(), number, stands, names });
+    }
+    facts
+}
+
+fn cells(line: &str) -> Vec<&str> {
+    line.trim_matches('|').split(" | ").map(str::trim).collect()
+}
+
+fn table(rows: &[[String; 7]]) -> String {
+    rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect()
+}
+
+/// The tests of core and of the reactor.
+fn all_tests() -> BTreeSet<String> {
+    ["crates/core/tests", "crates/reactor/tests"]
+        .iter()
+        .flat_map(|folder| files(&root().join(folder), "rs"))
+        .flat_map(|file| test_names(&read(&file)))
+        .collect()
 }
 
 fn root() -> PathBuf {
@@ -149,6 +318,29 @@ fn test_names(source: &str) -> BTreeSet<String> {
         ignored |= line.starts_with("#[ignore");
         let Some(name) = line.strip_prefix("fn ") else { continue };
         if !std::mem::take(&mut ignored) {
+            names.insert(name.split(['(', '<']).next().unwrap_or_default().to_owned());
+        }
+    }
+    names
+}
+
+/// The tests of `source` that run. What every driver must do stands in a list.
+fn tests_of(source: &str) -> BTreeSet<String> {
+    let listed = source.split_once("\non_every_driver! {").map_or("", |(_, list)| list);
+    let listed = listed.lines().skip(1).map_while(|line| line.strip_suffix(','));
+    let mut names: BTreeSet<String> = listed.map(|name| name.trim().to_owned()).collect();
+    let mut marks = Vec::new();
+    for line in source.lines().map(str::trim_start) {
+        if line.starts_with("#[") {
+            marks.push(line);
+            continue;
+        }
+        let marks = std::mem::take(&mut marks);
+        let is_test =
+            marks.contains(&"#[test]") && !marks.iter().any(|mark| mark.contains("ignore"));
+        if let Some(name) = line.strip_prefix("fn ")
+            && is_test
+        {
             names.insert(name.split(['(', '<']).next().unwrap_or_default().to_owned());
         }
     }

@@ -1,6 +1,10 @@
 //! What the slides get wrong and rustc refuses: each file of `compile_fail/` is compiled, and has to fail
 //! on its marked line with its marked code. `accepted.rs` is the control and has to compile.
 //!
+//! A newcomer has to understand the refusal without the documentation, so each case names the sentence of
+//! ours that rustc shows (`// says: ..`), or what rustc's own words are about (`// plain: ..`). Where rustc
+//! has no hook for a sentence, it quotes a line of ours, and the comment at the end of that line speaks.
+//!
 //! All of them are checked by one cargo, as programs of one package that this test writes; its lock file
 //! is the workspace's, so nothing is resolved or fetched anew.
 
@@ -41,8 +45,9 @@ struct Case {
     /// The line that is marked `//~ CODE`, or stands above a `//~^ CODE`, and the code; none for what has to
     /// compile.
     expected: Option<(u64, String)>,
-    /// What the message has to say, from a line `// says: ..`.
+    /// The sentence of ours that has to be there, from a line `// says: ..`.
     says: Option<String>,
+    is_plain: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +77,7 @@ fn cases() -> Vec<Case> {
                 says: source
                     .lines()
                     .find_map(|line| Some(line.strip_prefix("// says: ")?.to_owned())),
+                is_plain: source.lines().any(|line| line.starts_with("// plain: ")),
                 path,
             }
         })
@@ -79,6 +85,11 @@ fn cases() -> Vec<Case> {
     cases.sort_by(|a, b| a.name.cmp(&b.name));
     for case in &cases {
         assert_eq!(case.name == "accepted", case.expected.is_none(), "{} has a mark", case.name);
+        assert!(
+            case.expected.is_none() || case.says.is_some() != case.is_plain,
+            "{} says what is ours, or that it is plain Rust",
+            case.name
+        );
     }
     cases
 }
