@@ -64,6 +64,15 @@ enum Run<E> {
 
 impl Emitter {
     /// A set without handlers.
+    ///
+    /// ```
+    /// use thence_core::Emitter;
+    ///
+    /// let (one, other) = (Emitter::new(), Emitter::new());
+    /// one.on(|n: &u8| assert_eq!(*n, 1));
+    /// other.emit(7_u8);
+    /// assert_eq!(thence_core::unhandled(), 0);
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }
@@ -71,6 +80,20 @@ impl Emitter {
     /// Has `handler` run for every event of its type from now on.
     ///
     /// It may return `()`, a `Result<(), Failure>`, or a `Deferred`.
+    ///
+    /// ```
+    /// use thence_core::{Emitter, Failure};
+    ///
+    /// let emitter = Emitter::new();
+    /// emitter.on(|text: &&str| -> Result<(), Failure> {
+    ///     text.parse::<u8>()?;
+    ///     Ok(())
+    /// });
+    /// emitter.emit("7");
+    /// assert_eq!(thence_core::unhandled(), 0);
+    /// emitter.emit("x"); // reported, with the type of the event
+    /// assert_eq!(thence_core::unhandled(), 1);
+    /// ```
     #[track_caller]
     pub fn on<E: 'static, R: Reaction>(&self, handler: impl Fn(&E) -> R + 'static) -> Subscription {
         self.subscribe(
@@ -80,6 +103,19 @@ impl Emitter {
     }
 
     /// Has `handler` run for the next event of its type.
+    ///
+    /// ```
+    /// use std::{cell::Cell, rc::Rc};
+    /// use thence_core::Emitter;
+    ///
+    /// let heard = Rc::new(Cell::new(0));
+    /// let count = heard.clone();
+    /// let emitter = Emitter::new();
+    /// emitter.once(move |n: &u8| count.set(*n));
+    /// emitter.emit(1_u8);
+    /// emitter.emit(2_u8);
+    /// assert_eq!(heard.get(), 1);
+    /// ```
     #[track_caller]
     pub fn once<E: 'static, R: Reaction>(
         &self,
@@ -90,6 +126,16 @@ impl Emitter {
     }
 
     /// The next event of its type; [`Emitter::events`] gives the ones after it too.
+    ///
+    /// ```
+    /// use thence_core::{Emitter, Outcome};
+    ///
+    /// let emitter = Emitter::new();
+    /// let next = emitter.next::<u8>();
+    /// emitter.emit(7_u8);
+    /// assert!(next.is_ready());
+    /// next.report();
+    /// ```
     #[track_caller]
     pub fn next<E: Clone + 'static>(&self) -> Deferred<E> {
         let (trigger, d) = Deferred::new();
@@ -108,6 +154,20 @@ impl Emitter {
     }
 
     /// Emits an event: its handlers run by the firing rule.
+    ///
+    /// ```
+    /// use std::{cell::RefCell, rc::Rc};
+    /// use thence_core::Emitter;
+    ///
+    /// let order = Rc::new(RefCell::new(Vec::new()));
+    /// let emitter = Emitter::new();
+    /// for place in ["first", "second"] {
+    ///     let order = order.clone();
+    ///     emitter.on(move |_: &u8| order.borrow_mut().push(place));
+    /// }
+    /// emitter.emit(1_u8); // outside any callback: they have run when it returns
+    /// assert_eq!(*order.borrow(), ["first", "second"]);
+    /// ```
     pub fn emit<E: 'static>(&self, event: E) {
         for reaction in self.react(event) {
             drop(reaction);
@@ -115,6 +175,18 @@ impl Emitter {
     }
 
     /// Emits an event and tells when all its handlers have ended.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Emitter};
+    ///
+    /// let emitter = Emitter::new();
+    /// let (written, write) = Deferred::<()>::new();
+    /// emitter.once(move |_: &u8| write);
+    /// let delivered = emitter.deliver(1_u8);
+    /// assert!(!delivered.is_ready()); // the handler has not ended
+    /// written.fire(());
+    /// delivered.done(|told| println!("{} handlers, {} failed", told.handlers, told.failed));
+    /// ```
     #[track_caller]
     pub fn deliver<E: 'static>(&self, event: E) -> Deferred<Delivered, Never> {
         let reactions = self.react(event);
@@ -252,6 +324,16 @@ fn told<E>(
 }
 
 /// A handler that was added. Dropping it keeps the handler.
+///
+/// ```
+/// use thence_core::{Emitter, testing};
+///
+/// let emitter = Emitter::new();
+/// drop(emitter.on(|_: &u8| println!("stays")));
+/// let subscription = emitter.on(|n: &u8| assert_eq!(*n, 0));
+/// subscription.cancel();
+/// testing::check(|| emitter.emit(1_u8));
+/// ```
 #[derive(Clone)]
 pub struct Subscription {
     remove: Rc<dyn Remove>,
@@ -259,6 +341,16 @@ pub struct Subscription {
 
 impl Subscription {
     /// Removes the handler; an event that is queued already does not reach it any more.
+    ///
+    /// ```
+    /// use thence_core::{Emitter, testing};
+    ///
+    /// let emitter = Emitter::new();
+    /// let subscription = emitter.on(|n: &u8| assert_eq!(*n, 0));
+    /// subscription.cancel();
+    /// subscription.cancel(); // does nothing
+    /// testing::check(|| emitter.emit(1_u8));
+    /// ```
     pub fn cancel(&self) {
         self.remove.remove();
     }
@@ -315,6 +407,19 @@ impl<E: 'static> Drop for Awaited<E> {
 }
 
 /// What [`deliver`] tells.
+///
+/// ```
+/// use thence_core::{Emitter, Failure, testing};
+///
+/// testing::check(|| {
+///     let emitter = Emitter::new();
+///     emitter.on(|_: &u8| ());
+///     emitter.on(|_: &u8| Err::<(), _>(Failure::msg("refused")));
+///     testing::expect_unhandled(1, || {
+///         emitter.deliver(1_u8).done(|told| assert_eq!((told.handlers, told.failed), (2, 1)));
+///     });
+/// });
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Delivered {
@@ -325,6 +430,16 @@ pub struct Delivered {
 }
 
 /// What a handler may return: `()`, `Result<(), Failure>`, or a `Deferred` of nothing.
+///
+/// ```
+/// use thence_core::{Deferred, Emitter, Failure};
+///
+/// let emitter = Emitter::new();
+/// emitter.on(|_: &u8| ());
+/// emitter.on(|_: &u8| Ok::<(), Failure>(()));
+/// emitter.on(|_: &u8| Deferred::<()>::ok(()));
+/// emitter.emit(1_u8);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an event handler returns `()`, `Result<(), Failure>` or a `Deferred<(), _>`, not `{Self}`",
     note = "a `;` behind its last line makes it return `()`"
@@ -384,23 +499,55 @@ pub fn on<E: 'static, R: Reaction>(handler: impl Fn(&E) -> R + 'static) -> Subsc
 }
 
 /// [`Emitter::once`] on this thread's own set.
+///
+/// ```
+/// struct Ready;
+///
+/// thence_core::once(|_: &Ready| println!("ready"));
+/// thence_core::emit(Ready); // prints
+/// thence_core::emit(Ready); // does not
+/// ```
 #[track_caller]
 pub fn once<E: 'static, R: Reaction>(handler: impl FnOnce(&E) -> R + 'static) -> Subscription {
     OWN.with(Clone::clone).once(handler)
 }
 
 /// [`Emitter::next`] on this thread's own set.
+///
+/// ```
+/// #[derive(Clone)]
+/// struct Ready(u8);
+///
+/// let next = thence_core::next::<Ready>().map(|ready| ready.0);
+/// thence_core::emit(Ready(7));
+/// assert!(next.is_ready());
+/// next.report();
+/// ```
 #[track_caller]
 pub fn next<E: Clone + 'static>() -> Deferred<E> {
     OWN.with(Clone::clone).next()
 }
 
 /// [`Emitter::emit`] on this thread's own set.
+///
+/// ```
+/// struct Beep(u8);
+///
+/// thence_core::on(|beep: &Beep| println!("beep {}", beep.0));
+/// thence_core::emit(Beep(2));
+/// ```
 pub fn emit<E: 'static>(event: E) {
     OWN.with(Clone::clone).emit(event);
 }
 
 /// [`Emitter::deliver`] on this thread's own set.
+///
+/// ```
+/// struct Stopping;
+///
+/// thence_core::on(|_: &Stopping| println!("flushed"));
+/// thence_core::deliver(Stopping).done(|told| assert_eq!(told.failed, 0));
+/// ```
 #[track_caller]
 pub fn deliver<E: 'static>(event: E) -> Deferred<Delivered, Never> {
     OWN.with(Clone::clone).deliver(event)

@@ -234,6 +234,15 @@ pub struct Ends {
 
 impl Ends {
     /// Adds the next step.
+    ///
+    /// ```
+    /// use std::panic::Location;
+    /// use thence_core::{Ends, Step};
+    ///
+    /// let mut ends = Ends::default();
+    /// ends.push(Step { site: Location::caller(), label: None });
+    /// assert_eq!(ends.steps().len(), 1);
+    /// ```
     pub fn push(&mut self, step: Step) {
         match (self.first, self.last) {
             (Some(first), None) if !step.is_label_of(first) => self.last = Some(step),
@@ -243,6 +252,11 @@ impl Ends {
     }
 
     /// The first step and, where there was more than one, the last.
+    ///
+    /// ```
+    /// # use thence_core::Ends;
+    /// assert!(Ends::default().steps().is_empty());
+    /// ```
     pub fn steps(&self) -> Vec<Step> {
         self.first.into_iter().chain(self.last).collect()
     }

@@ -52,6 +52,13 @@ struct Shared<T: 'static> {
 
 impl<T: 'static> Lock<T> {
     /// A lock that nobody holds.
+    ///
+    /// ```
+    /// use thence_core::Lock;
+    ///
+    /// let lock = Lock::new(10);
+    /// assert_eq!(*lock.try_acquire().unwrap(), 10);
+    /// ```
     pub fn new(value: T) -> Self {
         Self(Rc::new(Shared {
             value: Cell::new(Some(Box::new(value))),
@@ -63,6 +70,19 @@ impl<T: 'static> Lock<T> {
     /// The guard, when its turn has come.
     ///
     /// Who leaves or is cancelled is passed over.
+    ///
+    /// ```
+    /// use thence_core::{Lock, flow};
+    ///
+    /// let balance = Lock::new(10);
+    /// let account = balance.clone();
+    /// flow(async move {
+    ///     let mut guard = account.acquire().await; // no `?`: it cannot fail
+    ///     *guard -= 3;
+    ///     Ok(())
+    /// }).report();
+    /// assert_eq!(*balance.try_acquire().unwrap(), 7);
+    /// ```
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Guard<T>, Never> {
         if let Some(guard) = self.try_acquire() {
@@ -74,6 +94,16 @@ impl<T: 'static> Lock<T> {
     }
 
     /// The guard, if nobody holds the lock.
+    ///
+    /// ```
+    /// use thence_core::Lock;
+    ///
+    /// let lock = Lock::new(());
+    /// let guard = lock.try_acquire();
+    /// assert!(guard.is_some() && lock.try_acquire().is_none());
+    /// drop(guard);
+    /// assert!(lock.try_acquire().is_some());
+    /// ```
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Guard<T>> {
         let value = self.0.value.take()?;
@@ -107,11 +137,31 @@ impl<T: 'static> Lock<T> {
     }
 
     /// Whether somebody holds it, or it is on its way to somebody.
+    ///
+    /// ```
+    /// # use thence_core::Lock;
+    /// let lock = Lock::new(());
+    /// let guard = lock.try_acquire();
+    /// assert!(lock.is_locked());
+    /// drop(guard);
+    /// assert!(!lock.is_locked());
+    /// ```
     pub fn is_locked(&self) -> bool {
         self.0.holder.get().is_some()
     }
 
     /// How many wait for it.
+    ///
+    /// ```
+    /// # use thence_core::Lock;
+    /// let lock = Lock::new(());
+    /// let guard = lock.try_acquire();
+    /// let next = lock.acquire();
+    /// assert_eq!(lock.waiting(), 1);
+    /// drop(next); // leaves
+    /// assert_eq!(lock.waiting(), 0);
+    /// # drop(guard);
+    /// ```
     pub fn waiting(&self) -> usize {
         self.0.waiting.len()
     }
@@ -164,6 +214,16 @@ impl<T: 'static> fmt::Debug for Lock<T> {
 }
 
 /// The value of a [`Lock`], for whoever holds it. Dropping it releases the lock.
+///
+/// ```
+/// use thence_core::Lock;
+///
+/// let names = Lock::new(vec!["ann"]);
+/// if let Some(mut guard) = names.try_acquire() {
+///     guard.push("bob");
+/// } // released here
+/// assert_eq!(names.try_acquire().unwrap().len(), 2);
+/// ```
 #[must_use = "dropping the guard releases the lock"]
 pub struct Guard<T: 'static = ()> {
     /// `None` once it is being dropped.

@@ -74,6 +74,17 @@ pub fn all<T: 'static, E: Fault>(
 /// Every outcome, in the order of the inputs.
 ///
 /// When it is left, values go back where they came from and failures are reported.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, all_settled, testing};
+///
+/// testing::check_flow(async {
+///     let inputs = [Deferred::<u8>::ok(1), Deferred::err(Failure::msg("no"))];
+///     let outcomes = all_settled(inputs).await; // no `?`: it cannot fail
+///     assert!(outcomes[0].is_ok() && outcomes[1].is_err());
+///     Ok(())
+/// });
+/// ```
 #[doc(alias = "DeferredList")]
 #[track_caller]
 pub fn all_settled<T: 'static, E: Fault>(
@@ -102,6 +113,17 @@ pub fn all_settled<T: 'static, E: Fault>(
 }
 
 /// The first end of any kind; the others are asked to end. Of nothing: `Stop(Lost)`.
+///
+/// ```
+/// use thence_core::{Deferred, first, testing};
+///
+/// testing::check_flow(async {
+///     let (slow, answer) = Deferred::<u8>::new();
+///     assert_eq!(first([answer, Deferred::ok(2)]).await?, 2);
+///     assert!(slow.is_cancelled());
+///     Ok(())
+/// });
+/// ```
 #[doc(alias = "race")]
 #[doc(alias = "select")]
 #[track_caller]
@@ -132,6 +154,16 @@ pub fn first<T: 'static, E: Fault>(
 ///
 /// Of nothing, and when every input was stopped: the first Stop, or `Stop(Lost)`. A panic or a
 /// lost trigger that is not its end is reported.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, first_ok, testing};
+///
+/// testing::check_flow(async {
+///     let replicas = [Deferred::<u8>::err(Failure::msg("down")), Deferred::ok(2)];
+///     assert_eq!(first_ok(replicas).await?, 2);
+///     Ok(())
+/// });
+/// ```
 #[doc(alias = "any")]
 #[doc(alias = "select_ok")]
 #[track_caller]
@@ -182,15 +214,45 @@ pub fn first_ok<T: 'static, E: Fault>(
 }
 
 /// Every error of a [`first_ok`] that found no value, in the order of its inputs.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, first_ok, testing};
+///
+/// testing::check_flow(async {
+///     let replicas = ["down", "busy"].map(|why| Deferred::<u8>::err(Failure::msg(why)));
+///     let failed = first_ok(replicas).await.unwrap_err();
+///     assert_eq!(failed.to_string(), "none of 2 succeeded: down; busy");
+///     Ok(())
+/// });
+/// ```
 pub struct AllFailed<E: Fault>(Vec<(E, E::Trail)>);
 
 impl<E: Fault> AllFailed<E> {
     /// The errors.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, first_ok, testing};
+    /// testing::check_flow(async {
+    ///     let failed = first_ok([Deferred::<u8>::err(Failure::msg("down"))]).await.unwrap_err();
+    ///     assert!(failed.errors().all(|error| error.to_string() == "down"));
+    ///     Ok(())
+    /// });
+    /// ```
     pub fn errors(&self) -> impl Iterator<Item = &E> {
         self.0.iter().map(|(error, _)| error)
     }
 
     /// The errors, by value.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, first_ok, testing};
+    /// testing::check_flow(async {
+    ///     let failed = first_ok([Deferred::<u8>::err(Failure::msg("down"))]).await.unwrap_err();
+    ///     let first: Failure = failed.into_errors().remove(0);
+    ///     assert_eq!(first.to_string(), "down");
+    ///     Ok(())
+    /// });
+    /// ```
     pub fn into_errors(self) -> Vec<E> {
         self.0.into_iter().map(|(error, _)| error).collect()
     }

@@ -42,6 +42,13 @@ impl<C: 'static> Pool<C> {
     /// # Panics
     ///
     /// If `max` is 0: nobody could ever lease anything.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Pool};
+    ///
+    /// let pool = Pool::new(8, || Deferred::ok("connection"));
+    /// assert_eq!(pool.open(), 0); // made when they are asked for
+    /// ```
     pub fn new(max: usize, connect: impl Fn() -> Deferred<C> + 'static) -> Self {
         assert!(max > 0, "a pool of at most 0 things could never lease one");
         Self(Rc::new(Shared {
@@ -59,6 +66,19 @@ impl<C: 'static> Pool<C> {
     /// goes to the next.
     ///
     /// Fails with what `connect` fails with.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Pool, testing};
+    ///
+    /// testing::check_flow(async {
+    ///     let pool = Pool::new(1, || Deferred::ok(String::from("connection")));
+    ///     let connection = pool.lease().await?;
+    ///     let next = pool.lease(); // waits
+    ///     connection.give_back();
+    ///     assert_eq!(**next.await?, *"connection");
+    ///     Ok(())
+    /// });
+    /// ```
     #[track_caller]
     pub fn lease(&self) -> Deferred<Lease<C>> {
         let (trigger, d) = Deferred::new();
@@ -69,21 +89,52 @@ impl<C: 'static> Pool<C> {
     }
 
     /// How many are idle.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(1, || Deferred::ok("connection"));
+    /// pool.lease().map(|lease| lease.give_back()).report();
+    /// assert_eq!(pool.idle(), 1);
+    /// ```
     pub fn idle(&self) -> usize {
         self.0.idle.borrow().len()
     }
 
     /// How many there are: idle, leased, or being made.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(1, || Deferred::ok("connection"));
+    /// let lease = pool.lease();
+    /// assert_eq!((pool.open(), pool.idle()), (1, 0));
+    /// # drop(lease);
+    /// ```
     pub fn open(&self) -> usize {
         self.0.open.get()
     }
 
     /// How many wait for one.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(1, || Deferred::ok("connection"));
+    /// let (first, second) = (pool.lease(), pool.lease());
+    /// assert_eq!(pool.waiting(), 1);
+    /// # drop((first, second));
+    /// ```
     pub fn waiting(&self) -> usize {
         self.0.waiting.len()
     }
 
     /// Closes what is idle and not `fit`.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(1, || Deferred::ok("connection"));
+    /// pool.lease().map(|lease| lease.give_back()).report();
+    /// pool.retain(|_| false);
+    /// assert_eq!((pool.open(), pool.idle()), (0, 0));
+    /// ```
     pub fn retain(&self, mut fit: impl FnMut(&mut C) -> bool) {
         let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
         let mut sorting = Sorting { left: idle.into(), kept: Vec::new(), pool: &self.0 };
@@ -179,6 +230,18 @@ fn make<C: 'static>(pool: &Rc<Shared<C>>) {
 }
 
 /// A thing that is leased from a [`Pool`]. Dropped, it is closed.
+///
+/// ```
+/// # use thence_core::{Deferred, Failure, Pool, testing};
+/// testing::check_flow(async {
+///     let pool = Pool::new(1, || Deferred::ok(String::from("connection")));
+///     let lease = pool.lease().await?;
+///     assert_eq!(lease.len(), 10); // it is used as the thing
+///     drop(lease); // closed
+///     assert_eq!(pool.open(), 0);
+///     Ok(())
+/// });
+/// ```
 pub struct Lease<C: 'static> {
     /// `None` once it was given back.
     thing: Option<C>,
@@ -188,6 +251,16 @@ pub struct Lease<C: 'static> {
 impl<C: 'static> Lease<C> {
     /// Gives it back to its pool, for the next one. Only for a thing that is in step again: its
     /// answer read to the end.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool, testing};
+    /// testing::check_flow(async {
+    ///     let pool = Pool::new(1, || Deferred::ok("connection"));
+    ///     pool.lease().await?.give_back();
+    ///     assert_eq!(pool.idle(), 1);
+    ///     Ok(())
+    /// });
+    /// ```
     pub fn give_back(mut self) {
         let Some(thing) = self.thing.take() else { return };
         if let Some(pool) = self.pool.upgrade() {
@@ -197,6 +270,16 @@ impl<C: 'static> Lease<C> {
     }
 
     /// Takes it out of the pool for good.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Pool, testing};
+    /// testing::check_flow(async {
+    ///     let pool = Pool::new(1, || Deferred::ok("connection"));
+    ///     let connection = pool.lease().await?.detach();
+    ///     assert_eq!((connection, pool.open()), ("connection", 0));
+    ///     Ok(())
+    /// });
+    /// ```
     #[expect(clippy::missing_panics_doc, reason = "a lease holds its thing until it is consumed")]
     pub fn detach(mut self) -> C {
         let thing = self.thing.take().expect("a lease holds its thing until it is consumed");

@@ -62,11 +62,29 @@ impl<T: 'static> Queue<T> {
     /// A queue of at most `size` items; who puts more waits.
     ///
     /// Of size 0 it is a meeting: who puts waits until somebody gets.
+    ///
+    /// ```
+    /// use thence_core::Queue;
+    ///
+    /// let lines = Queue::bounded(1);
+    /// assert!(lines.put("one").is_ready());
+    /// let two = lines.put("two"); // waits for room
+    /// assert!(!two.is_ready());
+    /// two.report();
+    /// ```
     pub fn bounded(size: usize) -> Self {
         Self::of(Some(size))
     }
 
     /// A queue of as many items as are put.
+    ///
+    /// ```
+    /// use thence_core::Queue;
+    ///
+    /// let lines = Queue::unbounded();
+    /// (0..1000).for_each(|n| lines.put(n).report());
+    /// assert_eq!(lines.len(), 1000);
+    /// ```
     pub fn unbounded() -> Self {
         Self::of(None)
     }
@@ -92,6 +110,19 @@ impl<T: 'static> Queue<T> {
     /// # Errors
     ///
     /// [`Rejected::Closed`], with the item, when the queue is closed before the item is in.
+    ///
+    /// ```
+    /// use thence_core::{Queue, testing};
+    ///
+    /// testing::check_flow(async {
+    ///     let lines = Queue::unbounded();
+    ///     lines.put("one").await?;
+    ///     lines.close();
+    ///     let rejected = lines.put("two").await.unwrap_err();
+    ///     assert_eq!(rejected.into_item(), "two"); // you have it back
+    ///     Ok(())
+    /// });
+    /// ```
     #[doc(alias = "send")]
     #[track_caller]
     pub fn put(&self, item: T) -> Deferred<(), Rejected<T>> {
@@ -122,6 +153,19 @@ impl<T: 'static> Queue<T> {
     /// # Errors
     ///
     /// [`QueueClosed`], when nothing is left in a queue that is closed.
+    ///
+    /// ```
+    /// use thence_core::{Queue, QueueClosed, testing};
+    ///
+    /// testing::check_flow(async {
+    ///     let lines = Queue::unbounded();
+    ///     lines.put("one").await?;
+    ///     lines.close();
+    ///     assert_eq!(lines.get().await, Ok("one"));
+    ///     assert_eq!(lines.get().await, Err(QueueClosed));
+    ///     Ok(())
+    /// });
+    /// ```
     #[doc(alias = "recv")]
     #[track_caller]
     pub fn get(&self) -> Deferred<T, QueueClosed> {
@@ -129,6 +173,13 @@ impl<T: 'static> Queue<T> {
     }
 
     /// The next item, if there is one.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let lines = Queue::unbounded();
+    /// lines.put("one").report();
+    /// assert_eq!((lines.try_get(), lines.try_get()), (Some("one"), None));
+    /// ```
     #[doc(alias = "try_recv")]
     pub fn try_get(&self) -> Option<T> {
         let first = self.0.items.borrow_mut().pop_first();
@@ -160,36 +211,90 @@ impl<T: 'static> Queue<T> {
     }
 
     /// Whether it is closed; there may be items in it yet.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let lines = Queue::<u8>::unbounded();
+    /// lines.close();
+    /// assert!(lines.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.0.is_closed.get()
     }
 
     /// How many items are in it, without those that wait for room.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let lines = Queue::bounded(1);
+    /// lines.put("in it").report();
+    /// lines.put("in line").report();
+    /// assert_eq!(lines.len(), 1);
+    /// ```
     pub fn len(&self) -> usize {
         self.0.items.borrow().len()
     }
 
     /// Whether no item is in it.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// assert!(Queue::<u8>::unbounded().is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.0.items.borrow().is_empty()
     }
 
     /// How many items may be in it; `None` for one that is unbounded.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// assert_eq!(Queue::<u8>::bounded(2).size(), Some(2));
+    /// assert_eq!(Queue::<u8>::unbounded().size(), None);
+    /// ```
     pub fn size(&self) -> Option<usize> {
         self.0.size
     }
 
     /// How many wait for an item.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let lines = Queue::<u8>::unbounded();
+    /// let getter = lines.get();
+    /// assert_eq!(lines.waiting_getters(), 1);
+    /// drop(getter); // leaves
+    /// assert_eq!(lines.waiting_getters(), 0);
+    /// ```
     pub fn waiting_getters(&self) -> usize {
         self.0.getters.len()
     }
 
     /// How many items wait for room.
+    ///
+    /// ```
+    /// # use thence_core::Queue;
+    /// let meeting = Queue::bounded(0);
+    /// meeting.put("waits").report();
+    /// assert_eq!(meeting.waiting_putters(), 1);
+    /// # meeting.try_get();
+    /// ```
     pub fn waiting_putters(&self) -> usize {
         self.0.putters.len()
     }
 
     /// What is in it and who waits, in order: the sites where they began to.
+    ///
+    /// ```
+    /// use thence_core::Queue;
+    ///
+    /// let lines = Queue::bounded(1);
+    /// lines.put("one").report();
+    /// lines.put("two").report();
+    /// println!("{}", lines.dump());
+    /// // queue: 1 of 1 items
+    /// //     waiting to put src/main.rs:5:7
+    /// ```
     pub fn dump(&self) -> impl fmt::Display + use<T> {
         let mut head = format!("queue: {}", self.len());
         if let Some(size) = self.0.size {

@@ -56,6 +56,16 @@ struct FailFast {
 
 impl Scope {
     /// An empty scope.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Scope};
+    ///
+    /// let scope = Scope::new();
+    /// let (trigger, work) = Deferred::<()>::new();
+    /// scope.add(work);
+    /// drop(scope); // the last handle
+    /// assert!(trigger.is_cancelled());
+    /// ```
     pub fn new() -> Self {
         Self(Rc::new(Owner(Rc::default())))
     }
@@ -63,6 +73,21 @@ impl Scope {
     /// Runs a block with a scope of its own; ends with what the block gave, after everything the
     /// scope owns has ended. When the block fails or is stopped, what the scope owns is asked to
     /// end first.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure, Scope, testing};
+    ///
+    /// testing::check_flow(async {
+    ///     let (trigger, work) = Deferred::<()>::new();
+    ///     let whole = Scope::run(|scope| async move {
+    ///         scope.add(work);
+    ///         Err::<(), _>(Failure::msg("refused"))
+    ///     });
+    ///     assert_eq!(whole.await.unwrap_err().to_string(), "refused");
+    ///     assert!(trigger.is_cancelled()); // and its end was waited for
+    ///     Ok(())
+    /// });
+    /// ```
     #[doc(alias = "nursery")]
     #[track_caller]
     pub fn run<T, F>(body: impl FnOnce(Self) -> F) -> Deferred<T>
@@ -112,6 +137,16 @@ impl Scope {
     /// Takes a Deferred in. A value is dropped; a failure nobody handled is reported, with this
     /// site as its last, unless it is what ends a [`Scope::run_fail_fast`]. One that is added after
     /// such a failure is asked to end at once.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure, Scope, testing::expect_unhandled};
+    ///
+    /// let scope = Scope::new();
+    /// let (trigger, work) = Deferred::<u8>::new();
+    /// scope.add(work);
+    /// expect_unhandled(1, || trigger.fail(Failure::msg("disk full"))); // the scope goes on
+    /// assert_eq!(scope.live(), 0);
+    /// ```
     #[track_caller]
     pub fn add<T: 'static, E: Fault>(&self, d: Deferred<T, E>) {
         let owned = self.0.0.clone();
@@ -129,17 +164,50 @@ impl Scope {
         }
     }
 
-    /// Asks everything it owns to end.
+    /// Asks everything it owns to end. What is added later is not asked.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Scope};
+    ///
+    /// let scope = Scope::new();
+    /// let (trigger, work) = Deferred::<u8>::new();
+    /// scope.add(work);
+    /// scope.cancel();
+    /// assert!(trigger.is_cancelled());
+    /// ```
     pub fn cancel(&self) {
         cancel(&self.0.0);
     }
 
     /// How many of its members have not ended.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Scope};
+    ///
+    /// let scope = Scope::new();
+    /// let (trigger, work) = Deferred::<u8>::new();
+    /// scope.add(work);
+    /// assert_eq!(scope.live(), 1);
+    /// trigger.fire(1);
+    /// assert_eq!(scope.live(), 0);
+    /// ```
     pub fn live(&self) -> usize {
         self.0.0.borrow().live
     }
 
     /// Ends when everything that it owns has ended.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Scope};
+    ///
+    /// let scope = Scope::new();
+    /// let (trigger, work) = Deferred::<u8>::new();
+    /// scope.add(work);
+    /// let ended = scope.ended();
+    /// assert!(!ended.is_ready());
+    /// trigger.fire(1);
+    /// assert!(ended.is_ready());
+    /// ```
     #[track_caller]
     pub fn ended(&self) -> Deferred<(), Never> {
         let (trigger, d) = Deferred::infallible();

@@ -54,6 +54,11 @@ impl Semaphore {
     /// # Panics
     ///
     /// If `limit` is 0: nobody could ever acquire anything.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// assert_eq!(Semaphore::new(2).available(), 2);
+    /// ```
     pub fn new(limit: usize) -> Self {
         assert!(limit > 0, "a semaphore of 0 permits could never give one");
         Self(Rc::new(Shared {
@@ -68,6 +73,20 @@ impl Semaphore {
     /// One permit, when its turn has come.
     ///
     /// Who leaves or is cancelled is passed over.
+    ///
+    /// ```
+    /// use thence_core::{Semaphore, flow};
+    ///
+    /// let dials = Semaphore::new(1);
+    /// let room = dials.clone();
+    /// flow(async move {
+    ///     let permit = room.acquire().await; // no `?`: it cannot fail
+    ///     println!("at most one dials");
+    ///     drop(permit);
+    ///     Ok(())
+    /// }).report();
+    /// assert_eq!(dials.available(), 1);
+    /// ```
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit, Never> {
         self.acquire_many(1)
@@ -78,6 +97,17 @@ impl Semaphore {
     /// # Panics
     ///
     /// If `count` is more than the [limit](Semaphore::limit): it would wait for ever.
+    ///
+    /// ```
+    /// use thence_core::Semaphore;
+    ///
+    /// let megabytes = Semaphore::new(10);
+    /// let small = megabytes.acquire_many(4);
+    /// let big = megabytes.acquire_many(8); // waits
+    /// assert!(small.is_ready() && !big.is_ready());
+    /// drop(small);
+    /// assert!(big.is_ready());
+    /// ```
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Deferred<Permit, Never> {
         let limit = self.limit();
@@ -97,6 +127,14 @@ impl Semaphore {
     }
 
     /// One permit, if one is there and nobody waits for it.
+    ///
+    /// ```
+    /// use thence_core::Semaphore;
+    ///
+    /// let one = Semaphore::new(1);
+    /// let permit = one.try_acquire();
+    /// assert!(permit.is_some() && one.try_acquire().is_none());
+    /// ```
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Permit> {
         try_acquire(&self.0, 1, Location::caller())
@@ -104,6 +142,17 @@ impl Semaphore {
 
     /// Acquires a permit, runs `f`, and gives the permit back when what `f` gave has ended: in a
     /// value, an error, a Stop, or a panic of `f`.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Semaphore};
+    ///
+    /// let dials = Semaphore::new(1);
+    /// let (connected, dial) = Deferred::<()>::new();
+    /// dials.run(move || dial).report();
+    /// assert_eq!(dials.available(), 0);
+    /// connected.fire(());
+    /// assert_eq!(dials.available(), 1);
+    /// ```
     #[track_caller]
     pub fn run<D: IntoDeferred>(
         &self,
@@ -116,21 +165,56 @@ impl Semaphore {
     }
 
     /// How many permits are there. With somebody waiting for more they are his.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let two = Semaphore::new(2);
+    /// let permit = two.try_acquire();
+    /// assert_eq!(two.available(), 1);
+    /// # drop(permit);
+    /// ```
     pub fn available(&self) -> usize {
         self.0.available.get()
     }
 
     /// How many permits there are in all.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let two = Semaphore::new(2);
+    /// let permit = two.try_acquire();
+    /// assert_eq!(two.limit(), 2);
+    /// # drop(permit);
+    /// ```
     pub fn limit(&self) -> usize {
         self.0.limit
     }
 
     /// How many wait.
+    ///
+    /// ```
+    /// # use thence_core::Semaphore;
+    /// let one = Semaphore::new(1);
+    /// let (first, second) = (one.acquire(), one.acquire());
+    /// assert_eq!(one.waiting(), 1);
+    /// # drop((first, second));
+    /// ```
     pub fn waiting(&self) -> usize {
         self.0.waiting.len()
     }
 
     /// Who holds permits and who waits, in order: how many, and the sites where they asked.
+    ///
+    /// ```
+    /// use thence_core::Semaphore;
+    ///
+    /// let two = Semaphore::new(2);
+    /// let permit = two.try_acquire();
+    /// println!("{}", two.dump());
+    /// // semaphore: 1 of 2 available, 0 waiting
+    /// //     1 held by src/main.rs:4:18
+    /// # drop(permit);
+    /// ```
     pub fn dump(&self) -> impl fmt::Display + use<> {
         let (available, limit, waiting) = (self.available(), self.limit(), self.waiting());
         let mut dump =
@@ -178,6 +262,14 @@ fn serve(semaphore: &Rc<Shared>) {
 }
 
 /// One or several permits of a [`Semaphore`]. Dropping it gives them back.
+///
+/// ```
+/// # use thence_core::Semaphore;
+/// let two = Semaphore::new(2);
+/// let permit = two.try_acquire();
+/// drop(permit); // gives it back
+/// assert_eq!(two.available(), 2);
+/// ```
 #[must_use = "dropping the permit gives it back"]
 pub struct Permit {
     semaphore: Rc<Shared>,
@@ -187,6 +279,13 @@ pub struct Permit {
 
 impl Permit {
     /// How many permits it is.
+    ///
+    /// ```
+    /// use thence_core::Semaphore;
+    ///
+    /// let two = Semaphore::new(2);
+    /// two.acquire_many(2).done(|permit| println!("{} of two", permit.count()));
+    /// ```
     pub fn count(&self) -> usize {
         self.count
     }

@@ -134,6 +134,16 @@ impl<T: Clone + 'static, E: Fault + Clone> Deferred<T, E> {
 
 impl<T: Clone + 'static, E: Fault + Clone> Shared<T, E> {
     /// One more waiter; also after it has ended.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, testing};
+    ///
+    /// testing::check_flow(async {
+    ///     let shared = Deferred::<u8>::ok(7).shared();
+    ///     assert_eq!((shared.wait().await?, shared.wait().await?), (7, 7));
+    ///     Ok(())
+    /// });
+    /// ```
     #[track_caller]
     pub fn wait(&self) -> Deferred<T, E> {
         let work = &self.0;
@@ -154,16 +164,46 @@ impl<T: Clone + 'static, E: Fault + Clone> Shared<T, E> {
     }
 
     /// Whether it has ended, so that a [`Shared::wait`] from now on is ready.
+    ///
+    /// ```
+    /// # use thence_core::Deferred;
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let shared = d.shared();
+    /// trigger.fire(7);
+    /// assert!(shared.is_ready());
+    /// ```
     pub fn is_ready(&self) -> bool {
         self.0.line.borrow().is_served
     }
 
     /// Whether the request to end was passed on to the work.
+    ///
+    /// ```
+    /// use thence_core::Deferred;
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let shared = d.shared();
+    /// let (one, other) = (shared.wait(), shared.wait());
+    /// one.cancel(); // for itself alone
+    /// assert!(!shared.is_cancelled());
+    /// other.cancel(); // it was the last
+    /// assert!(shared.is_cancelled() && trigger.is_cancelled());
+    /// ```
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.get()
     }
 
     /// How many wait: who left, and who asked for the end while others waited, does not count.
+    ///
+    /// ```
+    /// # use thence_core::Deferred;
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let shared = d.shared();
+    /// let (one, other) = (shared.wait(), shared.wait());
+    /// drop(one); // leaves
+    /// assert_eq!(shared.waiting(), 1);
+    /// # drop((trigger, other));
+    /// ```
     pub fn waiting(&self) -> usize {
         self.0.line.borrow().waiters.len()
     }

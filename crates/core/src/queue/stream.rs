@@ -110,6 +110,16 @@ impl<T: 'static> Drop for Tap<T> {
 /// The items of a [`Queue`] as a `Stream`; see [`Queue::stream`].
 ///
 /// Dropping it leaves: an item that was on its way to it goes to the next getter.
+///
+/// ```
+/// use thence_core::Queue;
+///
+/// let queue = Queue::unbounded();
+/// let (one, other) = (queue.stream(), queue.stream()); // they share the items
+/// queue.put(1).report();
+/// queue.put(2).report();
+/// assert!(one.next().is_ready() && other.next().is_ready());
+/// ```
 #[must_use = "a stream gives nothing until it is asked"]
 pub struct QueueStream<T: 'static> {
     /// Left before the queue is let go of.
@@ -123,6 +133,20 @@ impl<T: 'static> QueueStream<T> {
     /// # Errors
     ///
     /// [`QueueClosed`], when nothing is left in a queue that is closed.
+    ///
+    /// ```
+    /// use thence_core::{Queue, QueueClosed, testing};
+    ///
+    /// testing::check_flow(async {
+    ///     let queue = Queue::unbounded();
+    ///     let stream = queue.stream();
+    ///     queue.put(1).await?;
+    ///     drop(queue);
+    ///     assert_eq!(stream.next().await, Ok(1));
+    ///     assert_eq!(stream.next().await, Err(QueueClosed));
+    ///     Ok(())
+    /// });
+    /// ```
     #[track_caller]
     pub fn next(&self) -> Deferred<T, QueueClosed> {
         get(&self.queue)
