@@ -70,7 +70,9 @@ impl<T: 'static> Queue<T> {
     /// assert!(lines.put("one").is_ready());
     /// let two = lines.put("two"); // waits for room
     /// assert!(!two.is_ready());
-    /// two.report();
+    /// lines.get().map(drop).report();
+    /// assert!(two.is_ready());
+    /// # two.report();
     /// ```
     pub fn bounded(size: usize) -> Self {
         Self::of(Some(size))
@@ -230,6 +232,7 @@ impl<T: 'static> Queue<T> {
     /// lines.put("in it").report();
     /// lines.put("in line").report();
     /// assert_eq!(lines.len(), 1);
+    /// # (lines.try_get(), lines.try_get());
     /// ```
     pub fn len(&self) -> usize {
         self.0.items.borrow().len()
@@ -294,6 +297,7 @@ impl<T: 'static> Queue<T> {
     /// println!("{}", lines.dump());
     /// // queue: 1 of 1 items
     /// //     waiting to put src/main.rs:5:7
+    /// # (lines.try_get(), lines.try_get());
     /// ```
     pub fn dump(&self) -> impl fmt::Display + use<T> {
         let mut head = format!("queue: {}", self.len());

@@ -202,7 +202,8 @@ impl<T: Clone + 'static, E: Fault + Clone> Shared<T, E> {
     /// let (one, other) = (shared.wait(), shared.wait());
     /// drop(one); // leaves
     /// assert_eq!(shared.waiting(), 1);
-    /// # drop((trigger, other));
+    /// # drop(other);
+    /// # trigger.fire(7);
     /// ```
     pub fn waiting(&self) -> usize {
         self.0.line.borrow().waiters.len()
