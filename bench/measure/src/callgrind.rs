@@ -19,7 +19,7 @@ pub fn installed() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// This program, run again under callgrind; its count is read once it has ended.
+/// A program run under callgrind; its count is read once it has ended.
 #[derive(Debug)]
 pub struct Profile {
     file: PathBuf,
@@ -38,11 +38,21 @@ impl Profile {
     ///
     /// The path of this program is not known.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> io::Result<Command> {
+        Ok(self.command_of(env::current_exe()?, arguments))
+    }
+
+    /// The command that runs another program so, even one that compiles while it runs.
+    pub fn command_of<A: AsRef<OsStr>>(
+        &self,
+        program: impl AsRef<OsStr>,
+        arguments: &[A],
+    ) -> Command {
         let out = format!("--callgrind-out-file={}", self.file.display());
         let mut command = Command::new("valgrind");
-        command.args(["--tool=callgrind", "-q", &out]);
-        command.arg(env::current_exe()?).args(arguments);
-        Ok(command)
+        // Code that no file has may be rewritten: it is looked at again before each run of it.
+        command.args(["--tool=callgrind", "-q", "--smc-check=all-non-file", &out]);
+        command.arg(program).args(arguments);
+        command
     }
 
     /// Instructions counted by the run that has ended.

@@ -1,5 +1,6 @@
 //! Figures from many rounds, and the order of a round.
 
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// One figure, measured once a round.
@@ -22,8 +23,16 @@ impl Sample {
         (self.quantile(0.75) - self.quantile(0.25)) / 2.0
     }
 
+    /// Each round's figure, divided by another's of the same round.
+    pub fn over(&self, other: &Self) -> Self {
+        Self(self.0.iter().zip(&other.0).map(|(figure, other)| figure / other).collect())
+    }
+
     /// Median and spread as a table shows a ratio.
     pub fn ratio(&self) -> String {
+        if self.0.is_empty() {
+            return "-".into();
+        }
         format!("{:.2} ± {:.2}", self.median(), self.spread())
     }
 
@@ -77,6 +86,30 @@ impl Default for Order {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Means of two slices of each, which alternate: A B A B, or B A B A by a coin.
+///
+/// # Errors
+///
+/// Those of a slice.
+pub fn paired<T: Copy>(
+    order: &mut Order,
+    (subject, reference): (T, T),
+    mut slice: impl FnMut(T) -> io::Result<f64>,
+) -> io::Result<(f64, f64)> {
+    let (mut ours, mut theirs) = (0.0, 0.0);
+    let subject_first = order.coin();
+    for _ in 0..2 {
+        if subject_first {
+            ours += slice(subject)?;
+            theirs += slice(reference)?;
+        } else {
+            theirs += slice(reference)?;
+            ours += slice(subject)?;
+        }
+    }
+    Ok((ours / 2.0, theirs / 2.0))
 }
 
 #[cfg(test)]

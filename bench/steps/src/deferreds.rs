@@ -16,7 +16,9 @@ pub const READY: Work = Work::repeated("ready", "thence: ten `map` on a ready va
 pub const LOOP: Work =
     Work::million("loop", "thence: loop of returned Deferreds, per level, pending", pending_loop);
 
-pub const OURS: [Work; 10] = [
+pub const SPAWN: Work = Work::repeated("spawn", "thence: flow, own Deferred fired, join", spawn);
+
+pub const WORKS: [Work; 11] = [
     TEN,
     NONE,
     Work::repeated("one", "thence: one `map`, pending then fired", one),
@@ -35,6 +37,7 @@ pub const OURS: [Work; 10] = [
     LOOP,
     Work::million("loop-ready", "thence: loop of returned Deferreds, per level, ready", ready_loop),
     Work::million("loop-flow", "thence: `async` loop in a flow, per level, pending", flow_loop),
+    SPAWN,
 ];
 
 /// The most nodes that are alive at once while the pending loop goes down `levels`.
@@ -199,8 +202,17 @@ fn flow_loop(levels: u64) {
     black_box(expect_ready(whole));
 }
 
+fn spawn(times: u64) {
+    for _ in 0..times {
+        let (trigger, fired) = Deferred::<u64>::new();
+        let joined = flow(async move { Ok(fired.await? + 1) });
+        trigger.fire(black_box(1));
+        black_box(expect_ready(joined));
+    }
+}
+
 /// Takes the value out by one poll, as the peers do.
-fn expect_ready(ended: Deferred<u64>) -> u64 {
+pub fn expect_ready(ended: Deferred<u64>) -> u64 {
     match pin!(ended.into_future()).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(value)) => value,
         Poll::Ready(Err(failure)) => panic!("{failure}"),

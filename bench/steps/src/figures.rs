@@ -1,17 +1,17 @@
 //! How a row of the table comes about.
 
 use std::io;
-use std::process::{Command, Stdio};
 
-use measure::callgrind::{self, Profile};
 use measure::gate::Gates;
-use measure::sample::{Order, Sample};
+use measure::sample::{Order, Sample, paired};
 use measure::table::{Table, figure};
-use measure::{allocations, cpu, machine};
+use measure::{callgrind, cpu, machine};
 
-use crate::deferreds::{LOOP, NONE, READY, TEN, most_live_nodes};
-use crate::peers::REFERENCE;
-use crate::work::Work;
+use crate::counts::{allocations_per_time, instructions_per_time};
+use crate::deferreds::{LOOP, NONE, READY, SPAWN, TEN, most_live_nodes};
+use crate::peers::{REFERENCE, SPAWN_IN_RUN};
+use crate::work::{By, Work};
+use crate::worker::Programs;
 
 /// What was found out about one work.
 #[derive(Debug, Default)]
@@ -19,7 +19,7 @@ struct Figures {
     nanos: Sample,
     /// Time, divided by the reference's in the same round.
     ratio: Sample,
-    allocations: f64,
+    allocations: Option<f64>,
     instructions: Option<f64>,
 }
 
@@ -27,19 +27,23 @@ struct Figures {
 ///
 /// # Errors
 ///
-/// A count under callgrind that failed.
+/// A peer's program that ended, or a count under callgrind that failed.
 pub fn table(works: &[Work], rounds: usize) -> io::Result<()> {
-    println!("{}\n", machine::describe(include_str!("../../Cargo.lock"), &["futures"]));
-    // Which core is of no weight: time is this thread's own. A core that is not there is none.
+    let packages = ["futures", "tokio", "async-executor"];
+    print!("{}", machine::describe(include_str!("../../Cargo.lock"), &packages));
+    // Which core is of no weight: time is a thread's or a process's own. A core that is not there
+    // is none. What is started from here on is on it too.
     let _ = cpu::pin(0);
+    let mut programs = Programs::start(works);
+    println!("{}\n", programs.versions());
     let mut all: Vec<Figures> = works.iter().map(|_| Figures::default()).collect();
-    time(works, &mut all, rounds);
+    time(works, &mut all, &mut programs, rounds)?;
     for (work, figures) in works.iter().zip(&mut all) {
         figures.allocations = allocations_per_time(work);
     }
     if callgrind::installed() {
         for (work, figures) in works.iter().zip(&mut all) {
-            figures.instructions = Some(instructions_per_time(work)?);
+            figures.instructions = instructions_per_time(work, &mut programs)?;
         }
     } else {
         println!("valgrind is not installed: no instructions are counted\n");
@@ -54,24 +58,24 @@ pub fn table(works: &[Work], rounds: usize) -> io::Result<()> {
     for (work, figures) in works.iter().zip(&all) {
         let count = figures.instructions.unwrap_or(f64::NAN);
         table.row(vec![
-            work.what.to_owned(),
+            title(work, &mut programs),
             figure(figures.nanos.median()),
             figures.ratio.ratio(),
             figure(count),
             figure(count / reference),
-            figure(figures.allocations),
+            figure(figures.allocations.unwrap_or(f64::NAN)),
         ]);
     }
     println!("{table}");
     println!("Ratios are to '{}', of the same round; {rounds} rounds.\n", REFERENCE.what);
 
-    let (ten, none) = (found(&TEN), found(&NONE));
+    let (ten, none, spawn) = (found(&TEN), found(&NONE), found(&SPAWN));
     let a_step = ten.instructions.zip(none.instructions).map(|(ten, none)| (ten - none) / 10.0);
     let mut gates = Gates::new();
     gates.ratio("ten `map`, pending then fired: time", 0.7, &ten.ratio);
     gates.count("the same: instructions a step", 140.0, a_step);
     gates.ratio("ten `map` on a ready value: time", 0.25, &found(&READY).ratio);
-    gates.count("the same: allocations", 0.0, Some(found(&READY).allocations));
+    gates.count("the same: allocations", 0.0, found(&READY).allocations);
     gates.ratio("loop of returned Deferreds, a pending level: time", 0.6, &found(&LOOP).ratio);
     gates.count("the same: instructions", 550.0, found(&LOOP).instructions);
     gates.count(
@@ -79,84 +83,46 @@ pub fn table(works: &[Work], rounds: usize) -> io::Result<()> {
         8.0,
         Some(most_live_nodes(1_000_000) as f64),
     );
-    print!("{gates}");
+    let to_peer = spawn.ratio.over(&found(&SPAWN_IN_RUN).ratio);
+    gates.ratio("flow, own Deferred, join: time, to async-executor's run", 0.3, &to_peer);
+    println!("{gates}");
     Ok(())
 }
 
+/// How the table calls it, with the way to what is not there.
+fn title(work: &Work, programs: &mut Programs) -> String {
+    match work.by {
+        By::There(program, _) if programs.worker(program).is_none() => {
+            format!("{}: needs `scripts/setup --bench`", work.what)
+        }
+        _ => work.what.to_owned(),
+    }
+}
+
 /// Each round takes all works in another order, each beside the reference: A B A B or B A B A.
-fn time(works: &[Work], all: &mut [Figures], rounds: usize) {
+fn time(
+    works: &[Work],
+    all: &mut [Figures],
+    programs: &mut Programs,
+    rounds: usize,
+) -> io::Result<()> {
     let mut order = Order::new();
-    for work in works {
-        slice(work);
+    let mut there = Vec::new();
+    for (place, work) in works.iter().enumerate() {
+        if programs.nanos(work)?.is_some() {
+            there.push(place);
+        }
     }
     for _ in 0..rounds {
-        for place in order.shuffled(works.len()) {
-            let work = &works[place];
-            let (mut subject, mut reference) = (0.0, 0.0);
-            let subject_first = order.coin();
-            for _ in 0..2 {
-                if subject_first {
-                    subject += slice(work);
-                    reference += slice(&REFERENCE);
-                } else {
-                    reference += slice(&REFERENCE);
-                    subject += slice(work);
-                }
-            }
-            all[place].nanos.push(subject / 2.0);
+        for place in order.shuffled(there.len()) {
+            let place = there[place];
+            let pair = (&works[place], &REFERENCE);
+            let (subject, reference) = paired(&mut order, pair, |work| {
+                Ok(programs.nanos(work)?.expect("it is there, for it was a moment ago"))
+            })?;
+            all[place].nanos.push(subject);
             all[place].ratio.push(subject / reference);
         }
     }
-}
-
-/// Nanoseconds of this thread's own time for one time of the work.
-fn slice(work: &Work) -> f64 {
-    let start = cpu::thread_nanos();
-    (work.run)(work.slice);
-    (cpu::thread_nanos() - start) as f64 / work.slice as f64
-}
-
-/// Counted as instructions are, at two sizes: what is allocated once for the thread cancels out.
-fn allocations_per_time(work: &Work) -> f64 {
-    let (small, large) = work.sizes;
-    let run = |times| {
-        let start = allocations::count();
-        (work.run)(times);
-        allocations::count() - start
-    };
-    run(small);
-    let (low, high) = (run(small), run(large));
-    (high as f64 - low as f64) / (large - small) as f64
-}
-
-fn instructions_per_time(work: &Work) -> io::Result<f64> {
-    callgrind::per_operation(work.sizes, |times| {
-        let profile = Profile::new(work.name);
-        once(work, times, &profile)?;
-        profile.instructions()
-    })
-}
-
-fn once(work: &Work, times: u64, profile: &Profile) -> io::Result<()> {
-    let mut command = profile.command(&["once", work.name, &times.to_string()])?;
-    match command.stdout(Stdio::null()).status()? {
-        status if status.success() => Ok(()),
-        status => Err(io::Error::other(format!("{} under callgrind: {status}", work.name))),
-    }
-}
-
-/// Prints which functions and lines the instructions of one work are spent in.
-///
-/// # Errors
-///
-/// Valgrind is not installed, or failed.
-pub fn hot(work: &Work) -> io::Result<()> {
-    if !callgrind::installed() {
-        return Err(io::Error::other("valgrind is not installed"));
-    }
-    let profile = Profile::new(work.name);
-    once(work, work.sizes.1, &profile)?;
-    println!("{} times: {}\n", work.sizes.1, work.what);
-    Command::new("callgrind_annotate").arg(profile.file()).status()?;
     Ok(())
 }

@@ -1,45 +1,57 @@
-//! Ten steps and the million-deep loop, beside `futures`.
+//! Ten steps, the million-deep loop and a task that is joined, beside what others make of them; and
+//! what each feature adds to a step.
 //!
 //! ```text
-//! cargo run --release -p steps                  the table
+//! cargo run --release -p steps                  both tables
+//! cargo run --release -p steps -- features      what each feature adds
 //! cargo run --release -p steps -- hot NAME      where the instructions of one row go
 //! cargo run --release -p steps -- once NAME N   one row's work, N times: for a profiler
 //! ```
 
+mod counts;
 mod deferreds;
+mod extras;
+mod features;
 mod figures;
 mod peers;
 mod work;
+mod worker;
 
+use std::io;
 use std::process::ExitCode;
 
 use measure::allocations::Counting;
 
-use crate::work::Work;
+use crate::work::{By, Work};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+/// As many as a row needs for its spread.
+const ROUNDS: usize = 11;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words[..] {
-        [] => figures::table(&works(), 11),
+        [] => both(ROUNDS),
         ["--rounds", rounds] => match rounds.parse() {
-            Ok(rounds) if rounds > 0 => figures::table(&works(), rounds),
+            Ok(rounds) if rounds > 0 => both(rounds),
             _ => return usage(),
         },
+        ["features"] => features::table(ROUNDS),
         ["hot", name] => match find(name) {
-            Some(work) => figures::hot(&work),
+            Some(work) => counts::hot(&work),
             None => return usage(),
         },
-        ["once", name, times] => match (find(name), times.parse()) {
-            (Some(work), Ok(times)) => {
-                (work.run)(times);
+        ["once", name, times] => match (find(name).map(|work| work.by), times.parse()) {
+            (Some(By::Here(run)), Ok(times)) => {
+                run(times);
                 Ok(())
             }
             _ => return usage(),
         },
+        ["serve"] => worker::serve(|name| find(name).map(|work| work.by)),
         _ => return usage(),
     };
     match done {
@@ -51,8 +63,13 @@ fn main() -> ExitCode {
     }
 }
 
+fn both(rounds: usize) -> io::Result<()> {
+    figures::table(&works(), rounds)?;
+    features::table(rounds)
+}
+
 fn works() -> Vec<Work> {
-    [&peers::PEERS[..], &deferreds::OURS[..]].concat()
+    [&peers::works()[..], &deferreds::WORKS, &extras::WORKS].concat()
 }
 
 fn find(name: &str) -> Option<Work> {
@@ -60,7 +77,9 @@ fn find(name: &str) -> Option<Work> {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: steps [--rounds N] | steps hot NAME | steps once NAME N, NAME being one of");
+    eprintln!(
+        "usage: steps [--rounds N] | steps features | steps hot NAME | steps once NAME N, NAME being one of"
+    );
     for work in works() {
         eprintln!("  {:24}{}", work.name, work.what);
     }

@@ -240,7 +240,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The types that loom looks into. An `Arc` is std's in both: it decides nothing here.
+/// The types that loom looks into. It has no `Weak`, and `Wake` wants std's `Arc`: the models count
+/// references for themselves.
 mod sync {
     #[cfg(all(loom, test))]
     pub(super) use loom::sync::{Mutex, MutexGuard, atomic};

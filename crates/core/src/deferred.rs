@@ -407,6 +407,11 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             Inner::Node(handle) => handle.take_done(),
             Inner::Ready(ready) => ready.into_slot(),
         };
+        if W::GIVES_OUTCOME && !slot.outcome.is_ok() {
+            // Only a node can tell of it, should nobody take it.
+            let ended = Handle::ended(cx(), slot, site);
+            return Deferred(Inner::Node(ended.attach_ended(cx(), work, site)));
+        }
         step_on_ready(slot, work, site)
     }
 }

@@ -236,11 +236,10 @@ impl Ends {
     /// Adds the next step.
     ///
     /// ```
-    /// use std::panic::Location;
-    /// use thence_core::{Ends, Step};
-    ///
+    /// # use std::panic::Location;
+    /// # use thence_core::{Ends, Step};
     /// let mut ends = Ends::default();
-    /// ends.push(Step { site: Location::caller(), label: None });
+    /// ends.push(Step { site: Location::caller(), label: Some("first") });
     /// assert_eq!(ends.steps().len(), 1);
     /// ```
     pub fn push(&mut self, step: Step) {

@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use crate::Deferred;
 use crate::fault::Fault;
-use crate::many::{Kept, all};
-use crate::node::{Passing, Site, Slot};
-use crate::outcome::{Never, Outcome};
+use crate::many::{Arrival, Kept, gather};
+use crate::node::{Passing, Site, Slot, discard};
+use crate::outcome::Outcome;
 use crate::steps::{Arrive, error_lane};
 
 /// All values of a tuple of two to eight Deferreds. The first error or Stop asks the others to
-/// end, and is its end, as in [`all`].
+/// end, and is its end, as in [`all`](crate::all).
 ///
 /// ```
 /// use thence_core::{Deferred, join};
@@ -60,8 +60,8 @@ macro_rules! join_of {
             fn joined(self) -> Deferred<($($t,)+), E> {
                 let site = Location::caller();
                 let aside = ($(Rc::<Aside<$t>>::default(),)+);
-                let inputs = [$(put_aside(self.$place, aside.$place.clone(), site)),+];
-                collect(all(inputs), move || {
+                let inputs = vec![$(put_aside(self.$place, aside.$place.clone(), site)),+];
+                collect(inputs, site, move || {
                     $(let $name = aside.$place.take()?;)+
                     let has_way = false $(|| $name.way.is_some())+;
                     let value = ($($name.value,)+);
@@ -88,29 +88,37 @@ join_of!(A 0 a, B 1 b, C 2 c, D 3 d, F 4 f, G 5 g, H 6 h);
 join_of!(A 0 a, B 1 b, C 2 c, D 3 d, F 4 f, G 5 g, H 6 h, I 7 i);
 
 /// Ends with the values that were put aside, once all are there.
-#[track_caller]
 fn collect<V: 'static, E: Fault>(
-    all: Deferred<Vec<()>, E>,
+    inputs: Vec<Deferred<(), E>>,
+    site: Site,
     values: impl FnOnce() -> Option<Kept<V>> + 'static,
 ) -> Deferred<V, E> {
-    let (trigger, joined) = Deferred::with_error();
-    let canceller = all.canceller();
-    trigger.on_cancel(move || canceller.cancel());
-    let arrive = Arrive::new(move |slot: Slot<Vec<()>, E>, _| {
-        if !slot.outcome.is_ok() {
-            // What was put aside goes back before the end is known.
-            drop(values);
-            trigger.settle_slot(error_lane(slot.outcome, slot.trail));
-        } else if let Some(Kept { value, way }) = values() {
+    let mut values = Some(values);
+    let mut end: Option<Slot<V, E>> = None;
+    gather(inputs, site, move |arrival, members, trigger| match arrival {
+        Arrival::One(_, slot, _) => match slot.outcome {
+            Outcome::Ok(()) => {}
+            outcome if end.is_none() => {
+                end = Some(error_lane(outcome, slot.trail));
+                members.cancel();
+            }
+            outcome => discard(Slot { outcome, trail: slot.trail }, site),
+        },
+        Arrival::Last => {
+            let Some(trigger) = trigger else { return };
+            let values = values.take();
+            if let Some(slot) = end.take() {
+                // What was put aside goes back before the end is known.
+                drop(values);
+                return trigger.settle_slot(slot);
+            }
+            let Some(Kept { value, way }) = values.and_then(|values| values()) else { return };
             if let Some(way) = way {
                 trigger.on_unclaimed(way);
             }
             trigger.fire(value);
         }
-        Slot::<(), Never>::new(Outcome::Ok(()))
-    });
-    drop(all.step(arrive, Location::caller()));
-    joined
+    })
 }
 
 /// A value that waits for the others; goes back where it came from if they do not come.

@@ -54,10 +54,9 @@ impl<T: 'static> Lock<T> {
     /// A lock that nobody holds.
     ///
     /// ```
-    /// use thence_core::Lock;
-    ///
-    /// let lock = Lock::new(10);
-    /// assert_eq!(*lock.try_acquire().unwrap(), 10);
+    /// # use thence_core::Lock;
+    /// let lock = Lock::new(vec![1]);
+    /// assert!(!lock.is_locked());
     /// ```
     pub fn new(value: T) -> Self {
         Self(Rc::new(Shared {
@@ -74,14 +73,15 @@ impl<T: 'static> Lock<T> {
     /// ```
     /// use thence_core::{Lock, flow};
     ///
-    /// let balance = Lock::new(10);
-    /// let account = balance.clone();
+    /// let total = Lock::new(1);
+    /// let handle = total.clone();
     /// flow(async move {
-    ///     let mut guard = account.acquire().await; // no `?`: it cannot fail
-    ///     *guard -= 3;
+    ///     let mut total = handle.acquire().await; // cannot fail: no `?`
+    ///     *total += 1;
     ///     Ok(())
-    /// }).report();
-    /// assert_eq!(*balance.try_acquire().unwrap(), 7);
+    /// })
+    /// .report();
+    /// assert_eq!(*total.try_acquire().unwrap(), 2);
     /// ```
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Guard<T>, Never> {
@@ -96,13 +96,11 @@ impl<T: 'static> Lock<T> {
     /// The guard, if nobody holds the lock.
     ///
     /// ```
-    /// use thence_core::Lock;
-    ///
+    /// # use thence_core::Lock;
     /// let lock = Lock::new(());
     /// let guard = lock.try_acquire();
-    /// assert!(guard.is_some() && lock.try_acquire().is_none());
-    /// drop(guard);
-    /// assert!(lock.try_acquire().is_some());
+    /// assert!(guard.is_some());
+    /// assert!(lock.try_acquire().is_none());
     /// ```
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Guard<T>> {
@@ -141,10 +139,8 @@ impl<T: 'static> Lock<T> {
     /// ```
     /// # use thence_core::Lock;
     /// let lock = Lock::new(());
-    /// let guard = lock.try_acquire();
+    /// let _guard = lock.try_acquire();
     /// assert!(lock.is_locked());
-    /// drop(guard);
-    /// assert!(!lock.is_locked());
     /// ```
     pub fn is_locked(&self) -> bool {
         self.0.holder.get().is_some()
@@ -158,9 +154,7 @@ impl<T: 'static> Lock<T> {
     /// let guard = lock.try_acquire();
     /// let next = lock.acquire();
     /// assert_eq!(lock.waiting(), 1);
-    /// drop(next); // leaves
-    /// assert_eq!(lock.waiting(), 0);
-    /// # drop(guard);
+    /// # drop((guard, next));
     /// ```
     pub fn waiting(&self) -> usize {
         self.0.waiting.len()
@@ -218,11 +212,11 @@ impl<T: 'static> fmt::Debug for Lock<T> {
 /// ```
 /// use thence_core::Lock;
 ///
-/// let names = Lock::new(vec!["ann"]);
-/// if let Some(mut guard) = names.try_acquire() {
-///     guard.push("bob");
-/// } // released here
-/// assert_eq!(names.try_acquire().unwrap().len(), 2);
+/// let lock = Lock::new(1);
+/// let mut guard = lock.try_acquire().unwrap();
+/// *guard += 1;
+/// drop(guard); // releases
+/// assert_eq!(*lock.try_acquire().unwrap(), 2);
 /// ```
 #[must_use = "dropping the guard releases the lock"]
 pub struct Guard<T: 'static = ()> {

@@ -76,13 +76,12 @@ pub fn all<T: 'static, E: Fault>(
 /// When it is left, values go back where they came from and failures are reported.
 ///
 /// ```
-/// use thence_core::{Deferred, Failure, all_settled, testing};
+/// use thence_core::{Deferred, Failure, all_settled};
 ///
-/// testing::check_flow(async {
-///     let inputs = [Deferred::<u8>::ok(1), Deferred::err(Failure::msg("no"))];
-///     let outcomes = all_settled(inputs).await; // no `?`: it cannot fail
-///     assert!(outcomes[0].is_ok() && outcomes[1].is_err());
-///     Ok(())
+/// let inputs = [Deferred::<u8>::ok(1), Deferred::err(Failure::msg("down"))];
+/// all_settled(inputs).done(|outcomes| {
+///     assert!(outcomes[0].is_ok());
+///     assert!(outcomes[1].is_err());
 /// });
 /// ```
 #[doc(alias = "DeferredList")]
@@ -114,15 +113,17 @@ pub fn all_settled<T: 'static, E: Fault>(
 
 /// The first end of any kind; the others are asked to end. Of nothing: `Stop(Lost)`.
 ///
-/// ```
-/// use thence_core::{Deferred, first, testing};
+/// A loser that fails is reported.
 ///
-/// testing::check_flow(async {
-///     let (slow, answer) = Deferred::<u8>::new();
-///     assert_eq!(first([answer, Deferred::ok(2)]).await?, 2);
-///     assert!(slow.is_cancelled());
-///     Ok(())
-/// });
+/// ```
+/// use thence_core::{Deferred, first};
+///
+/// let (slow, a) = Deferred::<&str>::new();
+/// let (quick, b) = Deferred::<&str>::new();
+/// let d = first([a, b]);
+/// quick.fire("quick");
+/// assert!(slow.is_cancelled());
+/// d.inspect(|text| assert_eq!(*text, "quick")).report();
 /// ```
 #[doc(alias = "race")]
 #[doc(alias = "select")]
@@ -156,13 +157,14 @@ pub fn first<T: 'static, E: Fault>(
 /// lost trigger that is not its end is reported.
 ///
 /// ```
-/// use thence_core::{Deferred, Failure, first_ok, testing};
+/// use thence_core::{Deferred, Failure, first_ok};
 ///
-/// testing::check_flow(async {
-///     let replicas = [Deferred::<u8>::err(Failure::msg("down")), Deferred::ok(2)];
-///     assert_eq!(first_ok(replicas).await?, 2);
-///     Ok(())
-/// });
+/// let down = || Deferred::<u8>::err(Failure::msg("down"));
+/// first_ok([down(), Deferred::ok(7)]).inspect(|n| assert_eq!(*n, 7)).report();
+/// first_ok([down(), down()])
+///     .inspect_err(|all| assert_eq!(all.to_string(), "none of 2 succeeded: down; down"))
+///     .recover(|_| 0)
+///     .done(drop);
 /// ```
 #[doc(alias = "any")]
 #[doc(alias = "select_ok")]
@@ -216,14 +218,13 @@ pub fn first_ok<T: 'static, E: Fault>(
 /// Every error of a [`first_ok`] that found no value, in the order of its inputs.
 ///
 /// ```
-/// use thence_core::{Deferred, Failure, first_ok, testing};
+/// use thence_core::{Deferred, Failure, first_ok};
 ///
-/// testing::check_flow(async {
-///     let replicas = ["down", "busy"].map(|why| Deferred::<u8>::err(Failure::msg(why)));
-///     let failed = first_ok(replicas).await.unwrap_err();
-///     assert_eq!(failed.to_string(), "none of 2 succeeded: down; busy");
-///     Ok(())
-/// });
+/// let d = first_ok([Deferred::<u8>::err(Failure::msg("down"))]);
+/// let d: Deferred<u8> = d.err_into(); // into a `Failure`
+/// d.inspect_err(|failure| assert_eq!(failure.to_string(), "none of 1 succeeded: down"))
+///     .recover(|_| 0)
+///     .done(drop);
 /// ```
 pub struct AllFailed<E: Fault>(Vec<(E, E::Trail)>);
 
@@ -231,12 +232,9 @@ impl<E: Fault> AllFailed<E> {
     /// The errors.
     ///
     /// ```
-    /// # use thence_core::{Deferred, Failure, first_ok, testing};
-    /// testing::check_flow(async {
-    ///     let failed = first_ok([Deferred::<u8>::err(Failure::msg("down"))]).await.unwrap_err();
-    ///     assert!(failed.errors().all(|error| error.to_string() == "down"));
-    ///     Ok(())
-    /// });
+    /// # use thence_core::{Deferred, Failure, first_ok};
+    /// let d = first_ok([Deferred::<u8>::err(Failure::msg("down"))]);
+    /// d.recover(|all| all.errors().count() as u8).done(|n| assert_eq!(n, 1));
     /// ```
     pub fn errors(&self) -> impl Iterator<Item = &E> {
         self.0.iter().map(|(error, _)| error)
@@ -245,13 +243,12 @@ impl<E: Fault> AllFailed<E> {
     /// The errors, by value.
     ///
     /// ```
-    /// # use thence_core::{Deferred, Failure, first_ok, testing};
-    /// testing::check_flow(async {
-    ///     let failed = first_ok([Deferred::<u8>::err(Failure::msg("down"))]).await.unwrap_err();
-    ///     let first: Failure = failed.into_errors().remove(0);
-    ///     assert_eq!(first.to_string(), "down");
-    ///     Ok(())
-    /// });
+    /// # use thence_core::{Deferred, Failure, first_ok};
+    /// let d = first_ok([Deferred::<u8>::err(Failure::msg("down"))]);
+    /// d.map_err(|all| all.into_errors().remove(0))
+    ///     .inspect_err(|failure| assert_eq!(failure.to_string(), "down"))
+    ///     .recover(|_| 0)
+    ///     .done(drop);
     /// ```
     pub fn into_errors(self) -> Vec<E> {
         self.0.into_iter().map(|(error, _)| error).collect()
@@ -302,16 +299,16 @@ impl From<AllFailed<Self>> for Failure {
 }
 
 /// What a gathering is told.
-enum Arrival<T: 'static, E: Fault> {
+pub(crate) enum Arrival<T: 'static, E: Fault> {
     One(usize, Slot<T, E>, Passing),
     /// All have ended.
     Last,
 }
 
-struct Members(Vec<Canceller>);
+pub(crate) struct Members(Vec<Canceller>);
 
 impl Members {
-    fn cancel(&self) {
+    pub(crate) fn cancel(&self) {
         self.0.iter().for_each(Canceller::cancel);
     }
 }
@@ -323,7 +320,11 @@ struct Gathering<F, U: 'static, G: Fault> {
 }
 
 /// Tells `arrive` of every end as it comes, and once more when all have come.
-fn gather<T, E, U, G, F>(inputs: Vec<Deferred<T, E>>, site: Site, arrive: F) -> Deferred<U, G>
+pub(crate) fn gather<T, E, U, G, F>(
+    inputs: Vec<Deferred<T, E>>,
+    site: Site,
+    arrive: F,
+) -> Deferred<U, G>
 where
     T: 'static,
     E: Fault,
@@ -342,14 +343,16 @@ where
     });
     let left = inputs.len();
     let gathering = Rc::new(RefCell::new(Gathering { arrive, left, trigger: Some(trigger) }));
-    crate::node::cx().while_handing(|| {
+    let cx = crate::node::cx();
+    cx.enter(|| {
         for (index, input) in inputs.into_iter().enumerate() {
             let (gathering, members) = (gathering.clone(), members.clone());
             let arrive = Arrive::new(move |slot, from| {
                 arrived(&gathering, &members, index, slot, from);
                 Slot::<(), Never>::new(Outcome::Ok(()))
             });
-            drop(input.step(arrive, site));
+            // One by one, so that what has ended arrives in the order of the inputs.
+            cx.while_handing(|| drop(input.step(arrive, site)));
         }
     });
     result

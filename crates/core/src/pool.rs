@@ -44,10 +44,15 @@ impl<C: 'static> Pool<C> {
     /// If `max` is 0: nobody could ever lease anything.
     ///
     /// ```
+    /// use std::cell::Cell;
     /// use thence_core::{Deferred, Pool};
     ///
-    /// let pool = Pool::new(8, || Deferred::ok("connection"));
-    /// assert_eq!(pool.open(), 0); // made when they are asked for
+    /// let dialled = Cell::new(0);
+    /// let pool = Pool::new(4, move || {
+    ///     dialled.set(dialled.get() + 1);
+    ///     Deferred::ok(format!("connection {}", dialled.get()))
+    /// });
+    /// assert_eq!(pool.open(), 0); // none is made before it is wanted
     /// ```
     pub fn new(max: usize, connect: impl Fn() -> Deferred<C> + 'static) -> Self {
         assert!(max > 0, "a pool of at most 0 things could never lease one");
@@ -68,16 +73,15 @@ impl<C: 'static> Pool<C> {
     /// Fails with what `connect` fails with.
     ///
     /// ```
-    /// use thence_core::{Deferred, Pool, testing};
+    /// use thence_core::{Deferred, Pool};
     ///
-    /// testing::check_flow(async {
-    ///     let pool = Pool::new(1, || Deferred::ok(String::from("connection")));
-    ///     let connection = pool.lease().await?;
-    ///     let next = pool.lease(); // waits
-    ///     connection.give_back();
-    ///     assert_eq!(**next.await?, *"connection");
-    ///     Ok(())
-    /// });
+    /// let pool = Pool::new(1, || Deferred::ok("connection"));
+    /// let first = pool.lease();
+    /// let second = pool.lease(); // waits: there is one
+    /// assert_eq!(pool.waiting(), 1);
+    /// first.map(|lease| lease.give_back()).report();
+    /// assert!(second.is_ready());
+    /// second.map(|lease| lease.give_back()).report();
     /// ```
     #[track_caller]
     pub fn lease(&self) -> Deferred<Lease<C>> {
@@ -92,7 +96,7 @@ impl<C: 'static> Pool<C> {
     ///
     /// ```
     /// # use thence_core::{Deferred, Pool};
-    /// let pool = Pool::new(1, || Deferred::ok("connection"));
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
     /// pool.lease().map(|lease| lease.give_back()).report();
     /// assert_eq!(pool.idle(), 1);
     /// ```
@@ -104,10 +108,10 @@ impl<C: 'static> Pool<C> {
     ///
     /// ```
     /// # use thence_core::{Deferred, Pool};
-    /// let pool = Pool::new(1, || Deferred::ok("connection"));
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
     /// let lease = pool.lease();
     /// assert_eq!((pool.open(), pool.idle()), (1, 0));
-    /// # drop(lease);
+    /// # lease.map(drop).report();
     /// ```
     pub fn open(&self) -> usize {
         self.0.open.get()
@@ -117,10 +121,12 @@ impl<C: 'static> Pool<C> {
     ///
     /// ```
     /// # use thence_core::{Deferred, Pool};
-    /// let pool = Pool::new(1, || Deferred::ok("connection"));
-    /// let (first, second) = (pool.lease(), pool.lease());
+    /// let (_dialling, connection) = Deferred::<u8>::new();
+    /// let connection = std::cell::RefCell::new(Some(connection));
+    /// let pool = Pool::new(1, move || connection.take().expect("one is made"));
+    /// let lease = pool.lease();
     /// assert_eq!(pool.waiting(), 1);
-    /// # drop((first, second));
+    /// # lease.cancel();
     /// ```
     pub fn waiting(&self) -> usize {
         self.0.waiting.len()
@@ -130,10 +136,10 @@ impl<C: 'static> Pool<C> {
     ///
     /// ```
     /// # use thence_core::{Deferred, Pool};
-    /// let pool = Pool::new(1, || Deferred::ok("connection"));
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
     /// pool.lease().map(|lease| lease.give_back()).report();
-    /// pool.retain(|_| false);
-    /// assert_eq!((pool.open(), pool.idle()), (0, 0));
+    /// pool.retain(|connection| connection.is_empty());
+    /// assert_eq!(pool.open(), 0);
     /// ```
     pub fn retain(&self, mut fit: impl FnMut(&mut C) -> bool) {
         let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
@@ -232,15 +238,19 @@ fn make<C: 'static>(pool: &Rc<Shared<C>>) {
 /// A thing that is leased from a [`Pool`]. Dropped, it is closed.
 ///
 /// ```
-/// # use thence_core::{Deferred, Failure, Pool, testing};
-/// testing::check_flow(async {
-///     let pool = Pool::new(1, || Deferred::ok(String::from("connection")));
-///     let lease = pool.lease().await?;
-///     assert_eq!(lease.len(), 10); // it is used as the thing
-///     drop(lease); // closed
-///     assert_eq!(pool.open(), 0);
-///     Ok(())
+/// use thence_core::{Deferred, Failure, Pool};
+///
+/// fn answer(connection: &str) -> Result<usize, Failure> {
+///     Ok(connection.len())
+/// }
+///
+/// let pool = Pool::new(1, || Deferred::ok("connection"));
+/// let d = pool.lease().and_then(|lease| {
+///     let n = answer(&lease)?; // on an error the lease is dropped, and so closed
+///     lease.give_back();
+///     Ok(n)
 /// });
+/// d.inspect(|n| assert_eq!(*n, 10)).report();
 /// ```
 pub struct Lease<C: 'static> {
     /// `None` once it was given back.
@@ -253,13 +263,10 @@ impl<C: 'static> Lease<C> {
     /// answer read to the end.
     ///
     /// ```
-    /// # use thence_core::{Deferred, Pool, testing};
-    /// testing::check_flow(async {
-    ///     let pool = Pool::new(1, || Deferred::ok("connection"));
-    ///     pool.lease().await?.give_back();
-    ///     assert_eq!(pool.idle(), 1);
-    ///     Ok(())
-    /// });
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
+    /// pool.lease().map(|lease| lease.give_back()).report();
+    /// assert_eq!(pool.idle(), 1);
     /// ```
     pub fn give_back(mut self) {
         let Some(thing) = self.thing.take() else { return };
@@ -272,13 +279,10 @@ impl<C: 'static> Lease<C> {
     /// Takes it out of the pool for good.
     ///
     /// ```
-    /// # use thence_core::{Deferred, Pool, testing};
-    /// testing::check_flow(async {
-    ///     let pool = Pool::new(1, || Deferred::ok("connection"));
-    ///     let connection = pool.lease().await?.detach();
-    ///     assert_eq!((connection, pool.open()), ("connection", 0));
-    ///     Ok(())
-    /// });
+    /// # use thence_core::{Deferred, Pool};
+    /// let pool = Pool::new(2, || Deferred::ok("connection"));
+    /// pool.lease().map(|lease| assert_eq!(lease.detach(), "connection")).report();
+    /// assert_eq!(pool.open(), 0); // the pool may make another
     /// ```
     #[expect(clippy::missing_panics_doc, reason = "a lease holds its thing until it is consumed")]
     pub fn detach(mut self) -> C {

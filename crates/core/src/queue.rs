@@ -64,15 +64,10 @@ impl<T: 'static> Queue<T> {
     /// Of size 0 it is a meeting: who puts waits until somebody gets.
     ///
     /// ```
-    /// use thence_core::Queue;
-    ///
-    /// let lines = Queue::bounded(1);
-    /// assert!(lines.put("one").is_ready());
-    /// let two = lines.put("two"); // waits for room
-    /// assert!(!two.is_ready());
-    /// lines.get().map(drop).report();
-    /// assert!(two.is_ready());
-    /// # two.report();
+    /// # use thence_core::Queue;
+    /// let queue = Queue::bounded(2);
+    /// queue.put(1).report();
+    /// assert_eq!(queue.size(), Some(2));
     /// ```
     pub fn bounded(size: usize) -> Self {
         Self::of(Some(size))
@@ -81,11 +76,12 @@ impl<T: 'static> Queue<T> {
     /// A queue of as many items as are put.
     ///
     /// ```
-    /// use thence_core::Queue;
-    ///
-    /// let lines = Queue::unbounded();
-    /// (0..1000).for_each(|n| lines.put(n).report());
-    /// assert_eq!(lines.len(), 1000);
+    /// # use thence_core::Queue;
+    /// let queue = Queue::unbounded();
+    /// for n in 0..1000 {
+    ///     queue.put(n).report(); // never waits
+    /// }
+    /// assert_eq!(queue.len(), 1000);
     /// ```
     pub fn unbounded() -> Self {
         Self::of(None)
@@ -114,16 +110,14 @@ impl<T: 'static> Queue<T> {
     /// [`Rejected::Closed`], with the item, when the queue is closed before the item is in.
     ///
     /// ```
-    /// use thence_core::{Queue, testing};
-    ///
-    /// testing::check_flow(async {
-    ///     let lines = Queue::unbounded();
-    ///     lines.put("one").await?;
-    ///     lines.close();
-    ///     let rejected = lines.put("two").await.unwrap_err();
-    ///     assert_eq!(rejected.into_item(), "two"); // you have it back
-    ///     Ok(())
-    /// });
+    /// # use thence_core::Queue;
+    /// let queue = Queue::bounded(1);
+    /// queue.put("first").report();
+    /// let second = queue.put("second");
+    /// assert!(!second.is_ready());
+    /// queue.try_get();
+    /// assert!(second.is_ready());
+    /// # second.report();
     /// ```
     #[doc(alias = "send")]
     #[track_caller]
@@ -157,16 +151,11 @@ impl<T: 'static> Queue<T> {
     /// [`QueueClosed`], when nothing is left in a queue that is closed.
     ///
     /// ```
-    /// use thence_core::{Queue, QueueClosed, testing};
-    ///
-    /// testing::check_flow(async {
-    ///     let lines = Queue::unbounded();
-    ///     lines.put("one").await?;
-    ///     lines.close();
-    ///     assert_eq!(lines.get().await, Ok("one"));
-    ///     assert_eq!(lines.get().await, Err(QueueClosed));
-    ///     Ok(())
-    /// });
+    /// # use thence_core::Queue;
+    /// let queue = Queue::unbounded();
+    /// let item = queue.get();
+    /// queue.put("late").report();
+    /// item.inspect(|item| assert_eq!(*item, "late")).report();
     /// ```
     #[doc(alias = "recv")]
     #[track_caller]
@@ -178,9 +167,10 @@ impl<T: 'static> Queue<T> {
     ///
     /// ```
     /// # use thence_core::Queue;
-    /// let lines = Queue::unbounded();
-    /// lines.put("one").report();
-    /// assert_eq!((lines.try_get(), lines.try_get()), (Some("one"), None));
+    /// let queue = Queue::unbounded();
+    /// assert_eq!(queue.try_get(), None);
+    /// queue.put(1).report();
+    /// assert_eq!(queue.try_get(), Some(1));
     /// ```
     #[doc(alias = "try_recv")]
     pub fn try_get(&self) -> Option<T> {
@@ -216,9 +206,9 @@ impl<T: 'static> Queue<T> {
     ///
     /// ```
     /// # use thence_core::Queue;
-    /// let lines = Queue::<u8>::unbounded();
-    /// lines.close();
-    /// assert!(lines.is_closed());
+    /// let queue = Queue::<u8>::unbounded();
+    /// queue.close();
+    /// assert!(queue.is_closed());
     /// ```
     pub fn is_closed(&self) -> bool {
         self.0.is_closed.get()
@@ -228,11 +218,9 @@ impl<T: 'static> Queue<T> {
     ///
     /// ```
     /// # use thence_core::Queue;
-    /// let lines = Queue::bounded(1);
-    /// lines.put("in it").report();
-    /// lines.put("in line").report();
-    /// assert_eq!(lines.len(), 1);
-    /// # (lines.try_get(), lines.try_get());
+    /// let queue = Queue::unbounded();
+    /// queue.put(1).report();
+    /// assert_eq!(queue.len(), 1);
     /// ```
     pub fn len(&self) -> usize {
         self.0.items.borrow().len()
@@ -252,7 +240,6 @@ impl<T: 'static> Queue<T> {
     ///
     /// ```
     /// # use thence_core::Queue;
-    /// assert_eq!(Queue::<u8>::bounded(2).size(), Some(2));
     /// assert_eq!(Queue::<u8>::unbounded().size(), None);
     /// ```
     pub fn size(&self) -> Option<usize> {
@@ -263,11 +250,10 @@ impl<T: 'static> Queue<T> {
     ///
     /// ```
     /// # use thence_core::Queue;
-    /// let lines = Queue::<u8>::unbounded();
-    /// let getter = lines.get();
-    /// assert_eq!(lines.waiting_getters(), 1);
-    /// drop(getter); // leaves
-    /// assert_eq!(lines.waiting_getters(), 0);
+    /// let queue = Queue::<u8>::unbounded();
+    /// let item = queue.get();
+    /// assert_eq!(queue.waiting_getters(), 1);
+    /// # drop(item);
     /// ```
     pub fn waiting_getters(&self) -> usize {
         self.0.getters.len()
@@ -277,10 +263,11 @@ impl<T: 'static> Queue<T> {
     ///
     /// ```
     /// # use thence_core::Queue;
-    /// let meeting = Queue::bounded(0);
-    /// meeting.put("waits").report();
-    /// assert_eq!(meeting.waiting_putters(), 1);
-    /// # meeting.try_get();
+    /// let queue = Queue::bounded(0);
+    /// let put = queue.put(1);
+    /// assert_eq!(queue.waiting_putters(), 1);
+    /// # assert_eq!(queue.try_get(), Some(1));
+    /// # put.report();
     /// ```
     pub fn waiting_putters(&self) -> usize {
         self.0.putters.len()
@@ -289,15 +276,10 @@ impl<T: 'static> Queue<T> {
     /// What is in it and who waits, in order: the sites where they began to.
     ///
     /// ```
-    /// use thence_core::Queue;
-    ///
-    /// let lines = Queue::bounded(1);
-    /// lines.put("one").report();
-    /// lines.put("two").report();
-    /// println!("{}", lines.dump());
-    /// // queue: 1 of 1 items
-    /// //     waiting to put src/main.rs:5:7
-    /// # (lines.try_get(), lines.try_get());
+    /// # use thence_core::Queue;
+    /// let queue = Queue::bounded(2);
+    /// queue.put(1).report();
+    /// println!("{}", queue.dump());
     /// ```
     pub fn dump(&self) -> impl fmt::Display + use<T> {
         let mut head = format!("queue: {}", self.len());
@@ -354,7 +336,8 @@ fn try_put<T: 'static>(queue: &Rc<Shared<T>>, item: T) -> Result<(), Rejected<T>
     if queue.is_closed.get() {
         return Err(Rejected::Closed(item));
     }
-    if !queue.has_room() || !queue.putters.is_empty() {
+    // Where there is room nobody waits for it: `serve` has let him in.
+    if !queue.has_room() {
         return Err(Rejected::Full(item));
     }
     queue.take_in(item);

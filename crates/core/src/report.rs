@@ -100,21 +100,10 @@ impl Report {
     /// Says which event it began with.
     ///
     /// ```
-    /// # use thence_core::{Deferred, Failure, raise, testing::expect_unhandled};
+    /// # use thence_core::{Deferred, Failure, testing::expect_unhandled};
     /// let reports = expect_unhandled(1, || Deferred::<u8>::err(Failure::msg("refused")).report());
     /// let report = reports[0].clone().caused_by("Login");
     /// assert!(report.to_string().ends_with("began with Login"));
-    /// ```
-    ///
-    /// ```
-    /// use thence_core::{Emitter, Failure, testing::expect_unhandled};
-    ///
-    /// struct Login;
-    ///
-    /// let emitter = Emitter::new();
-    /// emitter.on(|_: &Login| Err::<(), _>(Failure::msg("refused")));
-    /// let reports = expect_unhandled(1, || emitter.emit(Login));
-    /// assert!(reports[0].cause().unwrap().ends_with("Login"));
     /// ```
     #[must_use]
     pub fn caused_by(mut self, cause: &'static str) -> Self {
@@ -170,6 +159,17 @@ impl Report {
     }
 
     /// The type of the event it began with, where that is known.
+    ///
+    /// ```
+    /// use thence_core::{Emitter, Failure, testing::expect_unhandled};
+    ///
+    /// struct Login;
+    ///
+    /// let emitter = Emitter::new();
+    /// emitter.on(|_: &Login| Err::<(), _>(Failure::msg("refused")));
+    /// let reports = expect_unhandled(1, || emitter.emit(Login));
+    /// assert!(reports[0].cause().unwrap().ends_with("Login"));
+    /// ```
     pub fn cause(&self) -> Option<&'static str> {
         self.cause
     }

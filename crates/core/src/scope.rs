@@ -60,10 +60,10 @@ impl Scope {
     /// ```
     /// use thence_core::{Deferred, Scope};
     ///
-    /// let scope = Scope::new();
-    /// let (trigger, work) = Deferred::<()>::new();
-    /// scope.add(work);
-    /// drop(scope); // the last handle
+    /// let requests = Scope::new();
+    /// let (trigger, request) = Deferred::<u8>::new();
+    /// requests.add(request);
+    /// drop(requests); // asks what it owns to end
     /// assert!(trigger.is_cancelled());
     /// ```
     pub fn new() -> Self {
@@ -75,18 +75,15 @@ impl Scope {
     /// end first.
     ///
     /// ```
-    /// use thence_core::{Deferred, Failure, Scope, testing};
+    /// use thence_core::{Deferred, Failure, Scope};
     ///
-    /// testing::check_flow(async {
-    ///     let (trigger, work) = Deferred::<()>::new();
-    ///     let whole = Scope::run(|scope| async move {
-    ///         scope.add(work);
-    ///         Err::<(), _>(Failure::msg("refused"))
-    ///     });
-    ///     assert_eq!(whole.await.unwrap_err().to_string(), "refused");
-    ///     assert!(trigger.is_cancelled()); // and its end was waited for
-    ///     Ok(())
+    /// let (trigger, member) = Deferred::<u8>::new();
+    /// let whole = Scope::run(|scope| async move {
+    ///     scope.add(member);
+    ///     Err::<(), _>(Failure::msg("the block failed"))
     /// });
+    /// assert!(trigger.is_cancelled()); // and when it has ended, so has the whole
+    /// whole.recover(|failure| assert_eq!(failure.to_string(), "the block failed")).done(drop);
     /// ```
     #[doc(alias = "nursery")]
     #[track_caller]
@@ -139,12 +136,13 @@ impl Scope {
     /// such a failure is asked to end at once.
     ///
     /// ```
-    /// use thence_core::{Deferred, Failure, Scope, testing::expect_unhandled};
+    /// use thence_core::{Deferred, Scope};
     ///
     /// let scope = Scope::new();
-    /// let (trigger, work) = Deferred::<u8>::new();
-    /// scope.add(work);
-    /// expect_unhandled(1, || trigger.fail(Failure::msg("disk full"))); // the scope goes on
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// scope.add(d.map(|n| println!("{n}")));
+    /// assert_eq!(scope.live(), 1);
+    /// trigger.fire(1);
     /// assert_eq!(scope.live(), 0);
     /// ```
     #[track_caller]
@@ -170,8 +168,8 @@ impl Scope {
     /// use thence_core::{Deferred, Scope};
     ///
     /// let scope = Scope::new();
-    /// let (trigger, work) = Deferred::<u8>::new();
-    /// scope.add(work);
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// scope.add(d);
     /// scope.cancel();
     /// assert!(trigger.is_cancelled());
     /// ```
@@ -182,14 +180,12 @@ impl Scope {
     /// How many of its members have not ended.
     ///
     /// ```
-    /// use thence_core::{Deferred, Scope};
-    ///
+    /// # use thence_core::{Deferred, Scope};
     /// let scope = Scope::new();
-    /// let (trigger, work) = Deferred::<u8>::new();
-    /// scope.add(work);
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// scope.add(d);
     /// assert_eq!(scope.live(), 1);
-    /// trigger.fire(1);
-    /// assert_eq!(scope.live(), 0);
+    /// # trigger.fire(1);
     /// ```
     pub fn live(&self) -> usize {
         self.0.0.borrow().live
@@ -201,12 +197,12 @@ impl Scope {
     /// use thence_core::{Deferred, Scope};
     ///
     /// let scope = Scope::new();
-    /// let (trigger, work) = Deferred::<u8>::new();
-    /// scope.add(work);
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// scope.add(d);
     /// let ended = scope.ended();
     /// assert!(!ended.is_ready());
     /// trigger.fire(1);
-    /// assert!(ended.is_ready());
+    /// ended.done(|()| println!("all of it has ended"));
     /// ```
     #[track_caller]
     pub fn ended(&self) -> Deferred<(), Never> {

@@ -57,7 +57,8 @@ impl Semaphore {
     ///
     /// ```
     /// # use thence_core::Semaphore;
-    /// assert_eq!(Semaphore::new(2).available(), 2);
+    /// let dials = Semaphore::new(2);
+    /// assert_eq!(dials.available(), 2);
     /// ```
     pub fn new(limit: usize) -> Self {
         assert!(limit > 0, "a semaphore of 0 permits could never give one");
@@ -75,17 +76,12 @@ impl Semaphore {
     /// Who leaves or is cancelled is passed over.
     ///
     /// ```
-    /// use thence_core::{Semaphore, flow};
-    ///
-    /// let dials = Semaphore::new(1);
-    /// let room = dials.clone();
-    /// flow(async move {
-    ///     let permit = room.acquire().await; // no `?`: it cannot fail
-    ///     println!("at most one dials");
-    ///     drop(permit);
-    ///     Ok(())
-    /// }).report();
-    /// assert_eq!(dials.available(), 1);
+    /// # use thence_core::Semaphore;
+    /// let dials = Semaphore::new(2);
+    /// dials.acquire().done(|permit| {
+    ///     println!("one of two");
+    ///     drop(permit); // gives it back
+    /// });
     /// ```
     #[track_caller]
     pub fn acquire(&self) -> Deferred<Permit, Never> {
@@ -99,14 +95,9 @@ impl Semaphore {
     /// If `count` is more than the [limit](Semaphore::limit): it would wait for ever.
     ///
     /// ```
-    /// use thence_core::Semaphore;
-    ///
-    /// let megabytes = Semaphore::new(10);
-    /// let small = megabytes.acquire_many(4);
-    /// let big = megabytes.acquire_many(8); // waits
-    /// assert!(small.is_ready() && !big.is_ready());
-    /// drop(small);
-    /// assert!(big.is_ready());
+    /// # use thence_core::Semaphore;
+    /// let bytes = Semaphore::new(1 << 20);
+    /// bytes.acquire_many(4096).done(|permit| assert_eq!(permit.count(), 4096));
     /// ```
     #[track_caller]
     pub fn acquire_many(&self, count: usize) -> Deferred<Permit, Never> {
@@ -129,11 +120,10 @@ impl Semaphore {
     /// One permit, if one is there and nobody waits for it.
     ///
     /// ```
-    /// use thence_core::Semaphore;
-    ///
-    /// let one = Semaphore::new(1);
-    /// let permit = one.try_acquire();
-    /// assert!(permit.is_some() && one.try_acquire().is_none());
+    /// # use thence_core::Semaphore;
+    /// let dials = Semaphore::new(1);
+    /// let permit = dials.try_acquire();
+    /// assert!(permit.is_some() && dials.try_acquire().is_none());
     /// ```
     #[track_caller]
     pub fn try_acquire(&self) -> Option<Permit> {
@@ -168,10 +158,9 @@ impl Semaphore {
     ///
     /// ```
     /// # use thence_core::Semaphore;
-    /// let two = Semaphore::new(2);
-    /// let permit = two.try_acquire();
-    /// assert_eq!(two.available(), 1);
-    /// # drop(permit);
+    /// let dials = Semaphore::new(2);
+    /// let _permit = dials.try_acquire();
+    /// assert_eq!(dials.available(), 1);
     /// ```
     pub fn available(&self) -> usize {
         self.0.available.get()
@@ -181,10 +170,7 @@ impl Semaphore {
     ///
     /// ```
     /// # use thence_core::Semaphore;
-    /// let two = Semaphore::new(2);
-    /// let permit = two.try_acquire();
-    /// assert_eq!(two.limit(), 2);
-    /// # drop(permit);
+    /// assert_eq!(Semaphore::new(2).limit(), 2);
     /// ```
     pub fn limit(&self) -> usize {
         self.0.limit
@@ -194,10 +180,11 @@ impl Semaphore {
     ///
     /// ```
     /// # use thence_core::Semaphore;
-    /// let one = Semaphore::new(1);
-    /// let (first, second) = (one.acquire(), one.acquire());
-    /// assert_eq!(one.waiting(), 1);
-    /// # drop((first, second));
+    /// let dials = Semaphore::new(1);
+    /// let permit = dials.try_acquire();
+    /// let next = dials.acquire();
+    /// assert_eq!(dials.waiting(), 1);
+    /// # drop((permit, next));
     /// ```
     pub fn waiting(&self) -> usize {
         self.0.waiting.len()
@@ -206,14 +193,10 @@ impl Semaphore {
     /// Who holds permits and who waits, in order: how many, and the sites where they asked.
     ///
     /// ```
-    /// use thence_core::Semaphore;
-    ///
-    /// let two = Semaphore::new(2);
-    /// let permit = two.try_acquire();
-    /// println!("{}", two.dump());
-    /// // semaphore: 1 of 2 available, 0 waiting
-    /// //     1 held by src/main.rs:4:18
-    /// # drop(permit);
+    /// # use thence_core::Semaphore;
+    /// let dials = Semaphore::new(1);
+    /// let _permit = dials.try_acquire();
+    /// println!("{}", dials.dump());
     /// ```
     pub fn dump(&self) -> impl fmt::Display + use<> {
         let (available, limit, waiting) = (self.available(), self.limit(), self.waiting());
@@ -265,10 +248,11 @@ fn serve(semaphore: &Rc<Shared>) {
 ///
 /// ```
 /// # use thence_core::Semaphore;
-/// let two = Semaphore::new(2);
-/// let permit = two.try_acquire();
-/// drop(permit); // gives it back
-/// assert_eq!(two.available(), 2);
+/// let dials = Semaphore::new(1);
+/// let permit = dials.try_acquire();
+/// assert_eq!(dials.available(), 0);
+/// drop(permit);
+/// assert_eq!(dials.available(), 1);
 /// ```
 #[must_use = "dropping the permit gives it back"]
 pub struct Permit {
@@ -281,10 +265,8 @@ impl Permit {
     /// How many permits it is.
     ///
     /// ```
-    /// use thence_core::Semaphore;
-    ///
-    /// let two = Semaphore::new(2);
-    /// two.acquire_many(2).done(|permit| println!("{} of two", permit.count()));
+    /// # use thence_core::Semaphore;
+    /// Semaphore::new(3).acquire_many(2).done(|permit| assert_eq!(permit.count(), 2));
     /// ```
     pub fn count(&self) -> usize {
         self.count

@@ -14,6 +14,11 @@ fn at_once(_: u32) -> Deferred<(), Never> {
     Deferred::ok(())
 }
 
+/// What `{:?}` shows, without the backtrace that it has when the test runs with one.
+fn shown(failure: &Failure) -> String {
+    format!("{failure:?}").split("\nbacktrace:").next().unwrap().to_owned()
+}
+
 /// The triggers of what was made, oldest first.
 struct Pending<T: 'static, E: Fault>(Rc<RefCell<Vec<Trigger<T, E>>>>);
 
@@ -99,7 +104,7 @@ fn the_last_error_is_the_end_and_its_trail_tells_how_often_it_was_tried() {
             }
             let failure = failure.take().unwrap();
             assert_eq!(failure.to_string(), attempts.to_string());
-            let shown = format!("{failure:?}");
+            let shown = shown(&failure);
             let last = shown.lines().last().unwrap();
             let times = last.split_once(" x").map_or("1", |(_, times)| times);
             assert_eq!(times, attempts.to_string(), "{shown}");
@@ -310,7 +315,7 @@ fn an_error_or_a_stop_is_the_end_of_a_repetition() {
         d.recover(move |failure| (kept.put(failure), 0).1).done(drop);
         rounds.take_first().fire(1);
         rounds.take_first().fail(Failure::msg("no"));
-        let shown = format!("{:?}", failure.take().unwrap());
+        let shown = shown(&failure.take().unwrap());
         assert!(shown.starts_with("no"), "{shown}");
         assert!(shown.lines().last().unwrap().contains(&format!("again.rs:{line}:")), "{shown}");
         assert!(shown.ends_with(" x2"), "{shown}");

@@ -302,7 +302,7 @@ fn every_callback_may_panic() {
         |d| d.branch(Ok, |_| -> Result<u8, Failure> { panic!("here") }),
         |d| d.recover(|_| panic!("here")).map_err(|never| match never {}),
     ];
-    checked(move |_| {
+    checked(move |reports| {
         let makes = on_ok.map(|make| (true, make)).into_iter().chain(on_err.map(|m| (false, m)));
         for (value, make) in makes {
             for how in 0..3 {
@@ -340,6 +340,8 @@ fn every_callback_may_panic() {
         assert_eq!(outcome_of(f).take().unwrap(), "panicked: here");
         let attempt = Deferred::<u8>::attempt(|| -> Result<u8, Failure> { panic!("here") });
         assert_eq!(outcome_of(attempt).take().unwrap(), "panicked: here");
+        // What `inspect_err` looked at was not handled by it.
+        reports.expect(&["no"; 3]);
     });
 }
 

@@ -308,3 +308,43 @@ fn an_error_that_panics_when_it_is_told_of_a_step_still_ends_its_chain() {
         assert!(reports.take().iter().all(|report| report.kind() == Kind::DestructorPanicked));
     });
 }
+
+#[test]
+fn an_outcome_that_nobody_takes_is_told() {
+    checked(|reports| {
+        drop(Deferred::<u8>::err(Failure::msg("ready")).settled());
+        reports.expect(&["ready"]);
+        let (trigger, d) = Deferred::<u8>::new();
+        drop(d.settled());
+        trigger.fail(Failure::msg("left before"));
+        reports.expect(&["left before"]);
+        let (trigger, d) = Deferred::<u8>::new();
+        let d = d.settled().inspect(|_| ());
+        trigger.fail(Failure::msg("left after"));
+        assert!(reports.is_empty());
+        drop(d);
+        reports.expect(&["left after"]);
+
+        drop(Deferred::<u8>::ok(1).map(|_| -> u8 { panic!("oh") }).settled());
+        reports.expect(&["panicked: oh"]);
+        let (trigger, d) = Deferred::<u8>::new();
+        let d = d.settled();
+        drop(trigger);
+        drop(d);
+        reports.expect_kinds(&[Kind::Lost]);
+
+        // Asked for; taken; and taken by a flow.
+        let (trigger, d) = Deferred::<u8>::new();
+        d.cancel();
+        drop(d.settled());
+        drop(trigger);
+        let seen = outcome_of(Deferred::<u8>::err(Failure::msg("taken")));
+        assert_eq!(seen.take().unwrap(), "err taken");
+        flow(async {
+            let outcome = Deferred::<u8>::err(Failure::msg("awaited")).settled().await;
+            assert!(outcome.is_err());
+            Ok(())
+        })
+        .report();
+    });
+}

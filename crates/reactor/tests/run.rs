@@ -5,7 +5,9 @@ mod common;
 use std::{cell::Cell, rc::Rc, time::Duration};
 
 use common::{ANY, Log, World, ms};
-use thence_core::{Deferred, Failure, Outcome, emit, flow, hosting, on};
+use thence_core::{
+    Deferred, Failure, Outcome, emit, flow, hosting, on, restore_failure_hook, set_failure_hook,
+};
 use thence_reactor::{
     Drained, Reactor, Signal, Why, after, draining, every, net::TcpListener, offload, run, signal,
 };
@@ -339,6 +341,23 @@ fn calls_from_another_thread_run_in_order() {
     reactor.run(async { draining().map(Ok).await }).unwrap();
     other.join().unwrap();
     assert!(rx.iter().eq(0..100));
+}
+
+#[test]
+fn a_call_that_panics_is_reported_and_keeps_no_other_from_running() {
+    let log = Log::new();
+    let seen = log.clone();
+    let before = set_failure_hook(move |report| seen.push(report.message().to_owned()));
+    let mut reactor = Reactor::builder().build().unwrap();
+    let handle = reactor.handle();
+    let other = std::thread::spawn(move || {
+        handle.call(|| panic!("called")).unwrap();
+        handle.stop().unwrap();
+    });
+    reactor.run(async { draining().map(Ok).await }).unwrap();
+    other.join().unwrap();
+    restore_failure_hook(before);
+    assert_eq!(log.all(), ["panicked: called"]);
 }
 
 #[test]

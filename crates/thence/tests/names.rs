@@ -21,7 +21,7 @@ fn the_prelude_has_what_a_program_says_day_to_day() {
     let seen = run(async {
         let quick: Deferred<u8> = offload(|| Ok(1)).timeout(Duration::from_secs(60));
         let late = after(Duration::from_millis(1)).await;
-        let both = join(quick, Deferred::ok(late).delay(Duration::from_millis(1)));
+        let both = join((quick, Deferred::ok(late).delay(Duration::from_millis(1))));
         let (n, ()) = both.deadline(std::time::Instant::now() + Duration::from_secs(60)).await?;
         Ok(n)
     });

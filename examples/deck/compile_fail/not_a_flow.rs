@@ -1,4 +1,5 @@
 //! `inlineCallbacks` on a plain function, or a coroutine that is none.
+// says: write `async move { .. Ok(value) }`
 use thence::prelude::*;
 
 fn main() {

@@ -24,12 +24,6 @@ impl Emitter {
     /// beeps.next().inspect(|beep| assert_eq!(*beep, 1)).report();
     /// beeps.next().inspect(|beep| assert_eq!(*beep, 2)).report();
     /// ```
-    ///
-    /// ```
-    /// let numbers = thence_core::events::<u8>();
-    /// thence_core::emit(1_u8);
-    /// assert!(numbers.next().map(|n| n + 1).is_ready());
-    /// ```
     #[track_caller]
     pub fn events<E: Clone + 'static>(&self) -> Events<E> {
         let queue = Queue::unbounded();
@@ -45,6 +39,12 @@ impl Emitter {
 }
 
 /// [`Emitter::events`] on this thread's own set.
+///
+/// ```
+/// let numbers = thence_core::events::<u8>();
+/// thence_core::emit(1_u8);
+/// assert!(numbers.next().map(|n| n + 1).is_ready());
+/// ```
 #[track_caller]
 pub fn events<E: Clone + 'static>() -> Events<E> {
     OWN.with(Clone::clone).events()

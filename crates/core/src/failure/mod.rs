@@ -162,7 +162,7 @@ impl Failure {
     /// last 16.
     ///
     /// ```
-    /// use thence_core::{Deferred, Failure, Outcome, testing};
+    /// use thence_core::{Deferred, Failure, testing};
     ///
     /// testing::check_flow(async {
     ///     let failure = Deferred::<u8>::err(Failure::msg("no")).map(|n| n + 1).await.unwrap_err();

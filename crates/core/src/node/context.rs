@@ -23,8 +23,8 @@ pub(crate) struct Cx {
     pub(super) input: Cell<Option<Node>>,
     /// The flow that is being polled.
     pub(super) flow: Cell<Option<Node>>,
-    /// `DONE` nodes at count zero (I7).
-    pub(super) graves: Cell<Option<Node>>,
+    /// `DONE` nodes that nobody can take any more (I7).
+    pub(super) graves: List,
     pub(super) burying: Cell<bool>,
     /// The context that code runs in now (I11).
     pub(super) context: Cell<*const Frame>,
@@ -77,7 +77,7 @@ pub(super) struct List {
 }
 
 impl List {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Self { head: Cell::new(None), tail: Cell::new(None) }
     }
 
@@ -106,6 +106,15 @@ impl List {
         }
         Some(n)
     }
+
+    /// Takes all of `others`, and puts them before what it has.
+    pub(super) fn put_before(&self, others: &Self) {
+        let Some(tail) = others.tail.take() else { return };
+        tail.up.set(self.head.replace(others.head.take()));
+        if self.tail.get().is_none() {
+            self.tail.set(Some(tail));
+        }
+    }
 }
 
 impl Cx {
@@ -118,7 +127,7 @@ impl Cx {
             running: Cell::new(None),
             input: Cell::new(None),
             flow: Cell::new(None),
-            graves: Cell::new(None),
+            graves: List::new(),
             burying: Cell::new(false),
             context: Cell::new(std::ptr::null()),
             captures: Cell::new(false),

@@ -54,7 +54,7 @@ pub(super) struct Common {
     pub(super) awaiting: Cell<u32>,
     /// Ready awaits this poll may still have.
     pub(super) budget: Cell<u32>,
-    /// The poll ended because the budget did.
+    /// It is pending at an await that is ready: the budget ended, or the await did meanwhile.
     pub(super) yielded: Cell<bool>,
     /// The await it stands at, or stood at last.
     pub(super) at: Cell<Site>,
@@ -174,6 +174,7 @@ pub(super) fn delist(cx: &Cx, f: Node, entry: u32, pending: bool) {
 pub(super) fn one_ended(cx: &Cx, f: Node) {
     if let Some(common) = open(&f) {
         common.awaiting.set(common.awaiting.get() - 1);
+        common.yielded.set(true);
         rewake(cx, f);
     }
 }

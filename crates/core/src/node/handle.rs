@@ -87,6 +87,12 @@ impl<T: 'static, E: Fault> Handle<T, E> {
         unsafe { Self::new(step::queue(cx, slot, work, site)) }
     }
 
+    /// A handle on an outcome that is there.
+    pub(crate) fn ended(cx: &Cx, slot: Slot<T, E>, site: Site) -> Self {
+        // SAFETY: an ended node of these types, whose one reference is the handle's.
+        unsafe { Self::new(step::ended(cx, slot, site, flag::HANDLE)) }
+    }
+
     /// Takes the outcome of one that has ended.
     #[inline]
     pub(crate) fn take_done(self) -> Slot<T, E> {
@@ -124,7 +130,7 @@ impl<T: 'static, E: Fault> Drop for Handle<T, E> {
             if let Some(hook) = self.n.take_left() {
                 cx.within(self.n, || super::run_guarded(hook));
             }
-            cx.release(self.n);
+            cx.let_go(self.n);
         });
     }
 }

@@ -21,9 +21,10 @@
 //! * **I5** `next` has one consumer whose type fits: a step (attach), a forwarder (adopt), or a
 //!   `Wait`'s flow or waker (`AWAITED`: the value stays, the `Wait` takes it).
 //! * **I6** User code runs only with the thread held (`busy`) and every list whole.
-//! * **I7** The last reference to a `DONE` node goes through the list of graves: no recursion.
-//! * **I8** `up` is a link of the queue only in `DONE` and `QUEUED` nodes, of the graves only at
-//!   count zero. A request stops at any node that is not `PENDING`, so it follows neither.
+//! * **I7** A `DONE` node that nobody holds or waits for goes through the list of graves, which
+//!   keeps it with a reference: no recursion. Its outcome is the list's alone.
+//! * **I8** `up` is a link of the queue only in `DONE` and `QUEUED` nodes, of the graves only in
+//!   `DONE` ones. A request stops at any node that is not `PENDING`, so it follows neither.
 //! * **I9** Nodes belong to one thread. Of a flow only its `WakeCell` is seen by others.
 //! * **I10** Memory goes back to the class it came from, whatever vtable the node has now.
 //! * **I11** `context` of a node, and the thread's, is null or one count of an `Rc` of this thread.

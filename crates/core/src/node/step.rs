@@ -23,6 +23,8 @@ pub(crate) trait Work<T: 'static, E: Fault>: 'static {
     const ASKS: bool = false;
     /// A request stops here.
     const SHIELDS: bool = false;
+    /// Its value is the whole outcome, which has to be told if nobody takes that value.
+    const GIVES_OUTCOME: bool = false;
     /// Its callback gives the value on unchanged, so that its way back stays with it.
     const KEEPS_WAY_BACK: bool = false;
 
@@ -73,6 +75,15 @@ impl Passing {
             (Outcome::Ok(value), Some(way_back)) => super::run_guarded(|| way_back(value)),
             (outcome, _) => super::discard(Slot { outcome, trail: slot.trail }, site),
         }
+    }
+
+    /// What is no value goes on as a value: if nobody takes that, it is still told.
+    pub(crate) fn tell_if_left<T: 'static, E: Fault>(self, trail: &E::Trail) {
+        let Some(to) = self.to else { return };
+        let (trail, site) = (trail.clone(), to.site.get());
+        to.set_unclaimed::<Outcome<T, E>>(Box::new(move |outcome| {
+            crate::report::unclaimed(outcome, &trail, site);
+        }));
     }
 
     /// The value goes on unchanged, and so does its way back.
@@ -405,15 +416,26 @@ unsafe fn cancel_nothing(_: &Cx, _: Node) -> Option<Node> {
 
 /// Gives an outcome a node of its own for its end, so that it waits its turn there (I7).
 pub(super) fn bury_slot<T: 'static, E: Fault>(cx: &Cx, slot: Slot<T, E>, site: Site) {
+    cx.release(ended(cx, slot, site, 0));
+}
+
+/// A node of an outcome that is there.
+pub(super) fn ended<T: 'static, E: Fault>(
+    cx: &Cx,
+    slot: Slot<T, E>,
+    site: Site,
+    flags: u8,
+) -> Node {
     const fn shape<T, E: Fault>() -> Shape {
         Shape::of(&[Layout::new::<Slot<T, E>>()])
     }
-    let n = cx.make(const { &shape::<T, E>() }, &Forward::<T, E>::VT, site, 1, 0);
+    let n = cx.make(const { &shape::<T, E>() }, &Forward::<T, E>::VT, site, 1, flags);
+    n.lane.set(slot.outcome.lane());
     // SAFETY: made for these types; nothing is behind the header yet. Its site is on the trail
     // already, so it is not put but written.
     unsafe { n.slot::<T, E>().write(slot) };
     n.state.set(State::Done);
-    cx.release(n);
+    n
 }
 
 /// How far up a step looks for itself before it waits for a Deferred that it returned.

@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
+use super::context::List;
 use super::{Cx, Node, Site, State, cx, flag};
 use crate::outcome::{Panic, Stop};
 use crate::report::{Report, raise};
@@ -159,20 +160,19 @@ impl Cx {
         });
     }
 
-    /// Hands on what waits without a callback: lanes passed through, members of `all`, forwards.
-    /// Iterative, and never inside itself.
+    /// Hands on what has ended, in the order of the ends: each as far as it goes without a
+    /// callback, with all that it sets off, before the next. Iterative, and never inside itself.
     fn hand_on(&self) {
         if self.in_handing.replace(true) {
             return;
         }
         let before = (self.running.get(), self.input.get());
         let outer = self.keep_context();
+        let later = List::new();
         loop {
             let ran = catch_unwind(AssertUnwindSafe(|| {
-                while let Some(n) = self.handing.pop() {
-                    if let Some(done) = self.run(n) {
-                        self.complete(done);
-                    }
+                while let Some(n) = self.handing.pop().or_else(|| later.pop()) {
+                    self.hand(n, &later);
                 }
             }));
             match ran {
@@ -184,6 +184,23 @@ impl Cx {
         self.running.set(before.0);
         self.input.set(before.1);
         self.in_handing.set(false);
+    }
+
+    /// Hands one on that is `DONE`, down to a callback or an end. What else there is comes later.
+    fn hand(&self, n: Node, later: &List) {
+        let mut done = Some(n);
+        while let Some(n) = done {
+            later.put_before(&self.handing);
+            done = match n.next.get() {
+                Some(w) if !n.has(flag::AWAITED) && w.vt.get().lanes & n.lane.get() == 0 => {
+                    self.run_on(w, n)
+                }
+                _ => {
+                    self.deliver(n);
+                    None
+                }
+            };
+        }
     }
 
     /// Runs what stands at the front, and gives the node that has ended by it.
@@ -258,11 +275,21 @@ impl Cx {
         }
     }
 
-    /// `n` is `DONE`, and the producer's reference is ours.
+    /// `n` is `DONE`, and the producer's reference is ours. While others are handed on it stands
+    /// behind them.
     #[inline]
     pub(super) fn complete(&self, n: Node) {
+        if self.in_handing.get() || !self.handing.is_empty() {
+            self.handing.push(n);
+        } else {
+            self.deliver(n);
+        }
+    }
+
+    #[inline(always)]
+    fn deliver(&self, n: Node) {
         let Some(w) = n.next.get() else {
-            self.release(n);
+            self.let_go(n);
             return;
         };
         if n.has(flag::AWAITED) {
@@ -276,6 +303,16 @@ impl Cx {
         } else {
             self.handing.push(n);
         }
+    }
+
+    /// As [`Cx::release`], for a producer or a handle. An outcome that nobody can take any more is
+    /// told at that instant, even if a request on its way keeps the node.
+    #[inline]
+    pub(super) fn let_go(&self, n: Node) {
+        if n.rc.get() > 1 && n.is_done() && !n.has(flag::HANDLE) {
+            self.bury(n);
+        }
+        self.release(n);
     }
 
     /// Gives one reference back.
@@ -305,7 +342,8 @@ impl Cx {
     /// they nest (I7).
     #[inline(never)]
     fn bury(&self, n: Node) {
-        n.up.set(self.graves.replace(Some(n)));
+        n.keep();
+        self.graves.push(n);
         if self.burying.replace(true) {
             return;
         }
@@ -315,28 +353,29 @@ impl Cx {
 
     /// `f`, and the end of everything that it left to end, before what waited already.
     pub(crate) fn with_own_graves(&self, f: impl FnOnce()) {
-        let (older, was_burying) = (self.graves.take(), self.burying.replace(true));
+        let older = List::new();
+        older.put_before(&self.graves);
+        let was_burying = self.burying.replace(true);
         f();
         self.bury_all();
-        self.graves.set(older);
+        self.graves.put_before(&older);
         self.burying.set(was_burying);
     }
 
     fn bury_all(&self) {
         let held = hold();
         let outer = self.keep_context();
-        while let Some(n) = self.graves.get() {
-            self.graves.set(n.up.take());
+        while let Some(n) = self.graves.pop() {
             self.run_in_context_of(n);
             let dropped = catch_unwind(AssertUnwindSafe(|| {
-                // SAFETY: a grave is DONE, at count zero.
+                // SAFETY: a grave is DONE, and its outcome nobody's but ours.
                 unsafe { (n.vt.get().discard)(self, n) };
             }));
             if let Err(payload) = dropped {
                 raise(&Report::destructor(payload, Some(n.site.get())));
             }
             // The state is TAKEN from before the user's code ran.
-            self.free(n);
+            self.release(n);
         }
         drop(outer);
         drop(held);

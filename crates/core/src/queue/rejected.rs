@@ -19,10 +19,11 @@ use crate::fault::{Ends, Fault, Step};
 ///     }
 /// }
 /// let lines = Queue::bounded(1);
-/// lines.put("one").report();
+/// lines.try_put("one")?;
 /// assert!(offer(&lines).is_ok());
 /// lines.close();
 /// assert!(offer(&lines).is_err());
+/// # Ok::<(), Failure>(())
 /// ```
 pub enum Rejected<T> {
     /// The queue is closed.
@@ -35,9 +36,11 @@ impl<T> Rejected<T> {
     /// The item.
     ///
     /// ```
-    /// use thence_core::Rejected;
+    /// use thence_core::Queue;
     ///
-    /// assert_eq!(Rejected::Full("two").into_item(), "two");
+    /// let queue = Queue::bounded(0);
+    /// let rejected = queue.try_put("item").unwrap_err();
+    /// assert_eq!(rejected.into_item(), "item");
     /// ```
     pub fn into_item(self) -> T {
         match self {

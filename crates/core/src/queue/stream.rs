@@ -135,17 +135,11 @@ impl<T: 'static> QueueStream<T> {
     /// [`QueueClosed`], when nothing is left in a queue that is closed.
     ///
     /// ```
-    /// use thence_core::{Queue, QueueClosed, testing};
-    ///
-    /// testing::check_flow(async {
-    ///     let queue = Queue::unbounded();
-    ///     let stream = queue.stream();
-    ///     queue.put(1).await?;
-    ///     drop(queue);
-    ///     assert_eq!(stream.next().await, Ok(1));
-    ///     assert_eq!(stream.next().await, Err(QueueClosed));
-    ///     Ok(())
-    /// });
+    /// # use thence_core::Queue;
+    /// let queue = Queue::unbounded();
+    /// let stream = queue.stream();
+    /// queue.put(1).report();
+    /// stream.next().inspect(|n| assert_eq!(*n, 1)).report();
     /// ```
     #[track_caller]
     pub fn next(&self) -> Deferred<T, QueueClosed> {

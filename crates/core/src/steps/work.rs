@@ -231,10 +231,11 @@ impl<T: 'static, E: Fault, F: FnOnce(&E) + 'static> Work<T, E> for InspectErr<F>
     const LANES: u8 = lane::ERR;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, E> {
-        if let Outcome::Err(error) = &slot.outcome {
+        let end = AtUnwind(Some(slot));
+        if let Some(Slot { outcome: Outcome::Err(error), .. }) = &end.0 {
             (self.0)(error);
         }
-        Next::Done(slot)
+        Next::Done(end.keep())
     }
 
     fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, E> {
@@ -286,15 +287,20 @@ impl<T: 'static, E: Fault> Work<T, E> for Settled {
     type Error = Never;
     const LANES: u8 = 0;
     const ASKS: bool = true;
+    const GIVES_OUTCOME: bool = true;
 
     fn call(self, slot: Slot<T, E>) -> Next<Outcome<T, E>, Never> {
         Next::Done(Slot::new(Outcome::Ok(slot.outcome)))
     }
 
     fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<Outcome<T, E>, Never> {
-        from.keep_way_back_as(|outcome: Outcome<T, E>| {
-            outcome.ok().expect("only a value has a way back")
-        });
+        if slot.outcome.is_ok() {
+            from.keep_way_back_as(|outcome: Outcome<T, E>| {
+                outcome.ok().expect("only a value has a way back")
+            });
+        } else if !slot.outcome.is_cancelled() {
+            from.tell_if_left::<T, E>(&slot.trail);
+        }
         Slot::new(Outcome::Ok(slot.outcome))
     }
 }

@@ -14,9 +14,6 @@ pub struct Ran {
 
 pub fn run(program: &str) -> Ran {
     let mut child = Command::new(program)
-        // What they print of a failure is compared, and does not depend on who runs the tests.
-        .env_remove("RUST_BACKTRACE")
-        .env_remove("RUST_LIB_BACKTRACE")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

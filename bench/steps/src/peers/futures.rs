@@ -7,11 +7,11 @@ use std::cell::Cell;
 use std::hint::black_box;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
 
 use futures::channel::oneshot;
 use futures::future::{self, FutureExt, LocalBoxFuture};
 
+use super::{expect_ready, poll};
 use crate::work::Work;
 
 /// What every ratio is taken to: ten `map` known at compile time on a oneshot that is pending when
@@ -19,7 +19,7 @@ use crate::work::Work;
 pub const REFERENCE: Work =
     Work::repeated("futures-ten", "futures: ten `map`, static, pending then fired", ten_static);
 
-pub const PEERS: [Work; 8] = [
+pub const WORKS: [Work; 8] = [
     REFERENCE,
     Work::repeated("futures-none", "futures: oneshot alone, pending then fired", none),
     Work::repeated(
@@ -191,15 +191,4 @@ fn level_ready(left: u64) -> LocalBoxFuture<'static, u64> {
         if left == 1 { value } else { level_ready(left - 1).await }
     }
     .boxed_local()
-}
-
-fn poll<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
-    future.poll_unpin(&mut Context::from_waker(Waker::noop()))
-}
-
-fn expect_ready<F: Future + Unpin>(future: &mut F) -> F::Output {
-    match poll(future) {
-        Poll::Ready(value) => value,
-        Poll::Pending => panic!("pending after it was fired"),
-    }
 }

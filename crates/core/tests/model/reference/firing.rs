@@ -1,0 +1,116 @@
+//! The firing rule (DESIGN.md §3.2).
+
+use super::{Id, Out, Reference, State, Waiter, What, Work};
+
+impl Reference {
+    /// "`fire`, or a step attached to something already fired: outside any callback, what it sets
+    /// off has run before it returns; inside one it queues."
+    pub(super) fn settle(&mut self) {
+        if self.busy == 0 {
+            self.drain(usize::MAX);
+        } else {
+            self.hand_on();
+        }
+    }
+
+    /// "There is one FIFO queue per thread; its unit is one step."
+    pub(super) fn drain(&mut self, budget: usize) -> usize {
+        self.busy += 1;
+        let mut ran = 0;
+        self.hand_on();
+        while ran < budget
+            && let Some(id) = self.queue.pop_front()
+        {
+            ran += 1;
+            self.cells[id].state = State::Running;
+            match self.cells[id].what {
+                What::Flow(_) => self.poll(id),
+                _ => self.callback(id),
+            }
+            self.hand_on();
+        }
+        self.busy -= 1;
+        ran
+    }
+
+    /// Runs what is no callback and yet the user's: "they run at once, with the queue held."
+    pub(super) fn held(&mut self, f: impl FnOnce(&mut Self)) {
+        self.busy += 1;
+        f(self);
+        self.busy -= 1;
+    }
+
+    /// It has ended: "exactly once". Whoever holds it has it; otherwise it is handed on, behind
+    /// what is handed on already.
+    pub(super) fn end(&mut self, id: Id, out: Out) {
+        self.cells[id].state = State::Ended(out);
+        let is_first = !self.handing && self.ended.is_empty();
+        match self.cells[id].waiter {
+            Waiter::Held => {}
+            Waiter::Nobody if is_first => self.unclaimed(id),
+            _ => self.ended.push_back(id),
+        }
+    }
+
+    /// "Handing a value on (a lane passed through, a returned Deferred) is no callback." Each end
+    /// is handed on, with all that it sets off, before the next one: "order never depends on
+    /// depth".
+    pub(super) fn hand_on(&mut self) {
+        if std::mem::replace(&mut self.handing, true) {
+            return;
+        }
+        while let Some(id) = self.ended.pop_front() {
+            let rest = std::mem::take(&mut self.ended);
+            self.hand(id);
+            self.ended.extend(rest);
+        }
+        self.handing = false;
+    }
+
+    pub(super) fn hand(&mut self, id: Id) {
+        let lane = self.cells[id].lane();
+        match self.cells[id].waiter {
+            Waiter::Nobody => self.unclaimed(id),
+            Waiter::Held => {}
+            Waiter::Member { gathering, index } => {
+                let out = self.take(id);
+                self.arrived(gathering, index, out);
+            }
+            Waiter::Owned { scope } => self.ended_in_scope(scope, id),
+            Waiter::Cell(waiter) => match &mut self.cells[waiter].what {
+                What::Flow(flow) => {
+                    flow.woken = true;
+                    self.cells[id].waiter = Waiter::Held;
+                    if self.is_pending(waiter) {
+                        self.enqueue(waiter);
+                    }
+                }
+                What::Step(work) if work.wants(lane) => self.enqueue(waiter),
+                What::Step(_) => {
+                    let out = self.take(id);
+                    self.pass(waiter, out);
+                }
+                _ => {
+                    let out = self.take(id);
+                    self.end(waiter, out);
+                }
+            },
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, id: Id) {
+        self.cells[id].state = State::Queued;
+        self.queue.push_back(id);
+    }
+
+    /// Attaching: behind what is pending it waits; on what has ended it has its input.
+    pub(super) fn attach(&mut self, to: Id, work: Work) -> Id {
+        let id = self.cell(What::Step(work), Some(to));
+        self.cells[to].waiter = Waiter::Cell(id);
+        if self.is_ended(to) {
+            self.ended.push_back(to);
+            self.settle();
+        }
+        id
+    }
+}
