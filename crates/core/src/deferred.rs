@@ -491,6 +491,16 @@ pub struct Canceller(Option<CancelRef>);
 
 impl Canceller {
     /// Asks; does nothing once it has ended.
+    ///
+    /// ```
+    /// use thence_core::{Canceller, Deferred};
+    ///
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let canceller = d.map(|n| n + 1).canceller();
+    /// canceller.cancel();
+    /// canceller.cancel(); // does nothing
+    /// # drop(trigger);
+    /// ```
     pub fn cancel(&self) {
         if let Some(node) = &self.0 {
             node.request();
@@ -575,11 +585,24 @@ impl<T: 'static, E: Fault> IntoDeferred for Deferred<T, E> {
 
 /// What `done` and `report` may end: every Deferred but a nested one, whose inner failure would
 /// go unseen. The compiler names [`CallFlattenFirst`] when it refuses a nest.
+///
+/// ```
+/// use thence_core::{Deferred, Failure};
+///
+/// let nest: Deferred<Deferred<u8>> = Deferred::ok(Deferred::ok(1));
+/// nest.flatten().report(); // without `flatten()` it does not compile
+/// ```
 pub trait End<M> {}
 
 impl<T: 'static, E: Fault> End<()> for Deferred<T, E> {}
 
 /// Makes `End` ambiguous, and so unusable, for a Deferred in a Deferred: call `flatten()` first.
+///
+/// ```
+/// # use thence_core::Deferred;
+/// let nest: Deferred<Deferred<u8>> = Deferred::ok(Deferred::ok(1));
+/// nest.flatten().report();
+/// ```
 #[derive(Debug)]
 pub enum CallFlattenFirst {}
 

@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 pub use self::stream::{Events, events};
-use crate::node::Site;
+use crate::node::{Passing, Site, Slot};
 use crate::outcome::{Never, Outcome};
 use crate::report::{Report, raise};
 use crate::{Deferred, Failure, Stop, Trigger, all_settled};
@@ -291,10 +291,7 @@ impl<E: 'static> Handler<E> {
 }
 
 /// Reports a reaction's failure with its event; says whether it went well.
-fn told<E>(
-    site: Site,
-) -> impl FnOnce(crate::node::Slot<(), Failure>, crate::node::Passing) -> crate::node::Slot<bool, Never>
-{
+fn told<E>(site: Site) -> impl FnOnce(Slot<(), Failure>, Passing) -> Slot<bool, Never> {
     move |mut slot, _| {
         slot.passed(crate::Step { site, label: None });
         let report = match &slot.outcome {
@@ -305,7 +302,7 @@ fn told<E>(
         if let Some(report) = report {
             raise(&report.caused_by(type_name::<E>()));
         }
-        crate::node::Slot::new(Outcome::Ok(slot.outcome.is_ok()))
+        Slot::new(Outcome::Ok(slot.outcome.is_ok()))
     }
 }
 
@@ -438,7 +435,8 @@ impl Reaction for () {
 
 impl Reaction for Result<(), Failure> {
     fn into_reaction(self) -> Deferred<(), Failure> {
-        self.into()
+        // Without a step of its own: a trail begins where the handler was added.
+        Deferred::ready(Slot::new(self.into()), Location::caller())
     }
 }
 

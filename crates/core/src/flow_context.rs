@@ -44,22 +44,50 @@ pub(crate) struct Frame {
 
 impl FlowContext {
     /// The context of the code that asks.
+    ///
+    /// ```
+    /// # use thence_core::FlowContext;
+    /// assert_eq!(FlowContext::current().request_id(), None); // nobody entered one
+    /// ```
     #[doc(alias = "copy_context")]
     pub fn current() -> Self {
         Self(cx().captured())
     }
 
     /// The same with a request id, by which reports and logs name what they belong to.
+    ///
+    /// ```
+    /// # use thence_core::FlowContext;
+    /// let request = FlowContext::current().with_request_id("r-17");
+    /// assert_eq!(request.request_id(), Some("r-17"));
+    /// ```
     pub fn with_request_id(self, id: impl Into<Arc<str>>) -> Self {
         self.with_frame(|frame| frame.request_id = Some(id.into()))
     }
 
     /// The same in a span, which is entered whenever code of this context runs.
+    ///
+    /// ```
+    /// use thence_core::FlowContext;
+    /// # let span = tracing::Span::none();
+    ///
+    /// let request = FlowContext::current().with_span(span);
+    /// request.enter(|| println!("logged in the span"));
+    /// ```
     pub fn with_span(self, span: Span) -> Self {
         self.with_frame(|frame| frame.span = Some(span))
     }
 
     /// The same with a value for `local`.
+    ///
+    /// ```
+    /// use thence_core::{FlowContext, FlowLocal};
+    ///
+    /// static TENANT: FlowLocal<&str> = FlowLocal::new();
+    ///
+    /// let north = FlowContext::current().with_local(&TENANT, "north");
+    /// assert_eq!(north.enter(|| TENANT.get()), Some("north"));
+    /// ```
     pub fn with_local<T: Send + Sync>(self, local: &'static FlowLocal<T>, value: T) -> Self {
         let key = local.key();
         self.with_frame(|frame| {
@@ -69,11 +97,22 @@ impl FlowContext {
     }
 
     /// The request id, if there is one.
+    ///
+    /// ```
+    /// # use thence_core::FlowContext;
+    /// let request = FlowContext::current().with_request_id("r-17");
+    /// request.enter(|| assert_eq!(FlowContext::current().request_id(), Some("r-17")));
+    /// ```
     pub fn request_id(&self) -> Option<&str> {
         self.0.as_ref()?.request_id.as_deref()
     }
 
     /// The span, if there is one.
+    ///
+    /// ```
+    /// # use thence_core::FlowContext;
+    /// assert!(FlowContext::default().span().is_none());
+    /// ```
     pub fn span(&self) -> Option<&Span> {
         self.0.as_ref()?.span.as_ref()
     }
@@ -93,6 +132,16 @@ impl FlowContext {
     }
 
     /// The context as something that another thread can enter.
+    ///
+    /// ```
+    /// # use thence_core::FlowContext;
+    /// let remote = FlowContext::current().with_request_id("r-17").remote();
+    /// std::thread::scope(|threads| {
+    ///     threads.spawn(|| {
+    ///         remote.enter(|| assert_eq!(FlowContext::current().request_id(), Some("r-17")));
+    ///     });
+    /// });
+    /// ```
     pub fn remote(&self) -> RemoteContext {
         RemoteContext(self.0.as_deref().cloned())
     }
@@ -131,6 +180,13 @@ pub struct RemoteContext(Option<Frame>);
 
 impl RemoteContext {
     /// Runs `f` in this context, on the thread that calls.
+    ///
+    /// ```
+    /// # use thence_core::FlowContext;
+    /// let remote = FlowContext::current().with_request_id("r-17").remote();
+    /// let thread = std::thread::spawn(move || remote.enter(|| println!("works for r-17")));
+    /// thread.join().unwrap();
+    /// ```
     pub fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         FlowContext(self.0.clone().map(Rc::new)).enter(f)
     }
@@ -165,11 +221,25 @@ pub struct FlowLocal<T> {
 
 impl<T: Send + Sync + 'static> FlowLocal<T> {
     /// A local without a value; for a `static`.
+    ///
+    /// ```
+    /// # use thence_core::FlowLocal;
+    /// static LOCALE: FlowLocal<String> = FlowLocal::new();
+    /// assert_eq!(LOCALE.get(), None);
+    /// ```
     pub const fn new() -> Self {
         Self { key: OnceLock::new(), of: PhantomData }
     }
 
     /// A clone of the value in the context of the code that asks.
+    ///
+    /// ```
+    /// # use thence_core::{FlowContext, FlowLocal};
+    /// static LIMIT: FlowLocal<u32> = FlowLocal::new();
+    ///
+    /// let few = FlowContext::current().with_local(&LIMIT, 3);
+    /// few.enter(|| assert_eq!(LIMIT.get(), Some(3)));
+    /// ```
     pub fn get(&self) -> Option<T>
     where
         T: Clone,
@@ -178,6 +248,14 @@ impl<T: Send + Sync + 'static> FlowLocal<T> {
     }
 
     /// Looks at the value in the context of the code that asks.
+    ///
+    /// ```
+    /// # use thence_core::{FlowContext, FlowLocal};
+    /// static NAMES: FlowLocal<Vec<&str>> = FlowLocal::new();
+    ///
+    /// let two = FlowContext::current().with_local(&NAMES, vec!["ann", "bob"]);
+    /// assert_eq!(two.enter(|| NAMES.with(|names| names.map_or(0, Vec::len))), 2); // no clone
+    /// ```
     pub fn with<R>(&self, f: impl FnOnce(Option<&T>) -> R) -> R {
         let frame = cx().current_frame();
         let key = self.key();

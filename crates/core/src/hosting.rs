@@ -24,6 +24,16 @@ use crate::node::{self, cx};
 pub use crate::node::{Live, Unfinished};
 
 /// Keeps callbacks from running; see [`hold`].
+///
+/// ```
+/// use thence_core::hosting;
+///
+/// let hold = hosting::hold();
+/// let inner = hosting::hold(); // they may be nested
+/// drop(inner);
+/// drop(hold);
+/// assert_eq!(hosting::run_queue(1), 0);
+/// ```
 #[must_use = "it holds the queue while it lives"]
 pub struct Hold(#[expect(dead_code, reason = "held for its drop")] node::Held);
 

@@ -10,6 +10,17 @@ use crate::fault::{Fault, Step};
 use crate::{Outcome, Stop};
 
 /// Something that reached its end unhandled: an error, a panic, or a lost trigger.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, Kind, testing::expect_unhandled};
+///
+/// let reports = expect_unhandled(1, || Deferred::<u8>::err(Failure::msg("refused")).report());
+/// assert_eq!((reports[0].kind(), reports[0].message()), (Kind::Failed, "refused"));
+/// println!("{}", reports[0]);
+/// // unhandled: refused
+/// //     at src/main.rs:3:38
+/// //     at src/main.rs:3:82
+/// ```
 #[derive(Clone, Debug)]
 pub struct Report {
     kind: Kind,
@@ -22,6 +33,17 @@ pub struct Report {
 }
 
 /// What a [`Report`] is about.
+///
+/// ```
+/// use thence_core::{Deferred, Kind, testing::expect_unhandled};
+///
+/// let reports = expect_unhandled(1, || {
+///     let (trigger, d) = Deferred::<u8>::new();
+///     d.report();
+///     drop(trigger);
+/// });
+/// assert_eq!(reports[0].kind(), Kind::Lost);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Kind {
@@ -76,6 +98,13 @@ impl Report {
     }
 
     /// Says which event it began with.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, testing::expect_unhandled};
+    /// let reports = expect_unhandled(1, || Deferred::<u8>::err(Failure::msg("refused")).report());
+    /// let report = reports[0].clone().caused_by("Login");
+    /// assert!(report.to_string().ends_with("began with Login"));
+    /// ```
     #[must_use]
     pub fn caused_by(mut self, cause: &'static str) -> Self {
         self.cause = Some(cause);
@@ -83,32 +112,80 @@ impl Report {
     }
 
     /// What it is about.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, Kind, testing::expect_unhandled};
+    /// let reports = expect_unhandled(1, || Deferred::<u8>::ok(0).map(|n| 10 / n).report());
+    /// assert_eq!(reports[0].kind(), Kind::Panicked);
+    /// ```
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
     /// The message, with its causes, on one line.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, testing::expect_unhandled};
+    /// let failure = Failure::msg("refused").context("no page");
+    /// let reports = expect_unhandled(1, || Deferred::<u8>::err(failure).report());
+    /// assert_eq!(reports[0].message(), "no page: refused");
+    /// ```
     pub fn message(&self) -> &str {
         &self.message
     }
 
     /// Where the Deferred was made: the first site of the trail.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, testing::expect_unhandled};
+    /// let line = line!() + 1;
+    /// let reports = expect_unhandled(1, || Deferred::<u8>::err(Failure::msg("refused")).report());
+    /// assert_eq!(reports[0].site().unwrap().line(), line);
+    /// ```
     pub fn site(&self) -> Option<&'static Location<'static>> {
         self.steps.first().map(|step| step.site)
     }
 
     /// The steps it passed, first to last.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Failure, testing::expect_unhandled};
+    /// let refused = || Deferred::<u8>::err(Failure::msg("refused")).map(|n| n).named("read");
+    /// let reports = expect_unhandled(1, move || refused().report());
+    /// assert_eq!(reports[0].steps()[1].label, Some("read"));
+    /// ```
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
 
     /// The type of the event it began with, where that is known.
+    ///
+    /// ```
+    /// use thence_core::{Emitter, Failure, testing::expect_unhandled};
+    ///
+    /// struct Login;
+    ///
+    /// let emitter = Emitter::new();
+    /// emitter.on(|_: &Login| Err::<(), _>(Failure::msg("refused")));
+    /// let reports = expect_unhandled(1, || emitter.emit(Login));
+    /// assert!(reports[0].cause().unwrap().ends_with("Login"));
+    /// ```
     pub fn cause(&self) -> Option<&'static str> {
         self.cause
     }
 
     /// The request it belongs to: the id in the [`FlowContext`](crate::FlowContext) of what was
     /// left unhandled.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure, FlowContext, testing::expect_unhandled};
+    ///
+    /// let request = FlowContext::current().with_request_id("r-17");
+    /// let reports = expect_unhandled(1, || {
+    ///     request.enter(|| Deferred::<u8>::err(Failure::msg("refused")).report());
+    /// });
+    /// assert_eq!(reports[0].request_id(), Some("r-17"));
+    /// ```
     pub fn request_id(&self) -> Option<&str> {
         self.request.as_deref()
     }
@@ -160,11 +237,32 @@ pub fn set_failure_hook(hook: impl Fn(&Report) + 'static) -> FailureHook {
 }
 
 /// Puts a hook back that [`set_failure_hook`] gave.
+///
+/// ```
+/// use thence_core::{restore_failure_hook, set_failure_hook};
+///
+/// let before = set_failure_hook(|report| eprintln!("{report}"));
+/// println!("what fails here is printed");
+/// restore_failure_hook(before);
+/// ```
 pub fn restore_failure_hook(hook: FailureHook) {
     HOOK.with(|cell| *cell.borrow_mut() = hook.0);
 }
 
 /// A hook that was replaced; to be put back with [`restore_failure_hook`].
+///
+/// ```
+/// use thence_core::{FailureHook, restore_failure_hook, set_failure_hook};
+///
+/// struct Quiet(Option<FailureHook>);
+///
+/// impl Drop for Quiet {
+///     fn drop(&mut self) {
+///         self.0.take().map(restore_failure_hook);
+///     }
+/// }
+/// drop(Quiet(Some(set_failure_hook(|_| ()))));
+/// ```
 pub struct FailureHook(Option<Rc<dyn Fn(&Report)>>);
 
 impl fmt::Debug for FailureHook {
@@ -211,6 +309,13 @@ pub(crate) fn collected(f: impl FnOnce()) -> Vec<Report> {
 }
 
 /// Hands `report` to this thread's failure hook, as if it had reached an end unhandled.
+///
+/// ```
+/// use thence_core::{Deferred, Failure, raise, testing::expect_unhandled};
+///
+/// let reports = expect_unhandled(1, || Deferred::<u8>::err(Failure::msg("refused")).report());
+/// expect_unhandled(1, || raise(&reports[0])); // once more
+/// ```
 pub fn raise(report: &Report) {
     COUNT.set(COUNT.get() + 1);
     // A thread that is ending has no hook any more; the report is still made.

@@ -132,7 +132,8 @@ impl Scope {
     }
 
     /// Takes a Deferred in. A value is dropped; a failure nobody handled is reported, with this
-    /// site as its last, unless it is what ends a [`Scope::run_fail_fast`].
+    /// site as its last, unless it is what ends a [`Scope::run_fail_fast`]. One that is added after
+    /// such a failure is asked to end at once.
     ///
     /// ```
     /// use thence_core::{Deferred, Scope};
@@ -147,7 +148,8 @@ impl Scope {
     #[track_caller]
     pub fn add<T: 'static, E: Fault>(&self, d: Deferred<T, E>) {
         let owned = self.0.0.clone();
-        let index = owned.borrow_mut().insert(d.canceller());
+        let member = d.canceller();
+        let index = owned.borrow_mut().insert(member.clone());
         let site = Location::caller();
         let arrive = Arrive::new(move |slot: Slot<T, E>, _| {
             let slot = member_ended(&owned, slot, site);
@@ -155,9 +157,12 @@ impl Scope {
             slot
         });
         drop(d.step(arrive, site));
+        if self.0.0.borrow().is_decided() {
+            member.cancel();
+        }
     }
 
-    /// Asks everything it owns to end.
+    /// Asks everything it owns to end. What is added later is not asked.
     ///
     /// ```
     /// use thence_core::{Deferred, Scope};
@@ -280,6 +285,10 @@ impl Owned {
 }
 
 impl Owned {
+    fn is_decided(&self) -> bool {
+        self.fail_fast.as_ref().is_some_and(|fast| fast.is_decided)
+    }
+
     /// Whether what has failed now is the first that did, where that matters.
     fn decide(&mut self) -> bool {
         self.fail_fast.as_mut().is_some_and(|fast| !std::mem::replace(&mut fast.is_decided, true))

@@ -142,6 +142,19 @@ fn one_failure_or_panic_is_reported_and_keeps_no_other_from_running() {
 }
 
 #[test]
+fn a_handlers_failure_begins_where_the_handler_was_added() {
+    checked(|reports| {
+        let line = line!() + 1;
+        on(|_: &Beep| Err::<(), _>(Failure::msg("failed")));
+        emit(Beep(1));
+        let told = reports.take();
+        let site = told[0].site().unwrap();
+        assert!(site.file().ends_with("tests/events.rs"), "{}", told[0]);
+        assert_eq!(site.line(), line);
+    });
+}
+
+#[test]
 fn deliver_tells_when_all_handlers_have_ended() {
     checked(|reports| {
         let (trigger, d) = Deferred::<(), Never>::infallible();

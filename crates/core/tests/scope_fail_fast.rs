@@ -228,3 +228,21 @@ fn members_that_members_add_are_ended_too() {
         assert_eq!(end.take().unwrap(), "err no");
     });
 }
+
+#[test]
+fn a_member_that_is_added_after_the_first_failure_is_asked_to_end() {
+    checked(|_| {
+        let (triggers, mut members) = slow(2);
+        let (late, early) = (members.pop().unwrap(), Deferred::<u8>::err(Failure::msg("no")));
+        let body = members.pop().unwrap();
+        let end = outcome_of(Scope::run_fail_fast(|scope| async move {
+            scope.add(early);
+            scope.add(late);
+            body.await
+        }));
+        assert!(triggers.iter().all(Trigger::is_cancelled));
+        assert!(end.is_empty(), "everything it owns ends first");
+        drop(triggers);
+        assert_eq!(end.take().unwrap(), "err no");
+    });
+}

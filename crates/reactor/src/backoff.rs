@@ -62,16 +62,46 @@ pub fn backoff_with(
 }
 
 /// Where the chance of [`backoff_with`] comes from.
+///
+/// ```
+/// use std::time::Duration;
+/// use thence_core::{Failure, retry};
+/// use thence_reactor::{Jitter, backoff_with};
+///
+/// let answer = thence_reactor::test(async {
+///     let delay = backoff_with(Duration::from_millis(1), Duration::from_secs(1), Jitter::seeded(7));
+///     retry(2, delay, |attempt| match attempt {
+///         1 => Err(Failure::msg("busy")),
+///         _ => Ok(attempt),
+///     })
+///     .await
+/// });
+/// assert_eq!(answer, 2);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Jitter(u64);
 
 impl Jitter {
     /// Another one each time.
+    ///
+    /// ```
+    /// use thence_reactor::Jitter;
+    ///
+    /// let jitter = Jitter::random(); // for a program
+    /// # drop(jitter);
+    /// ```
     pub fn random() -> Self {
         Self(RandomState::new().hash_one(0_u8))
     }
 
     /// The same delays for the same seed, so that a test can tell them.
+    ///
+    /// ```
+    /// use thence_reactor::Jitter;
+    ///
+    /// let jitter = Jitter::seeded(7); // for a test
+    /// # drop(jitter);
+    /// ```
     pub fn seeded(seed: u64) -> Self {
         Self(seed)
     }

@@ -8,6 +8,9 @@ use crate::reactor::Reactor;
 
 /// Runs a test's body as [`run`](crate::run) does, and gives the value it ends with.
 ///
+/// It waits for the body for as long as that takes: whether something still comes, a reactor cannot
+/// know. [`testing::check_flow`], which has none, tells what a body waits for in vain.
+///
 /// ```
 /// use std::time::Duration;
 /// use thence_reactor::{after, offload};

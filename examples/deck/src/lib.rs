@@ -17,6 +17,9 @@ mod documents {
     #[doc = include_str!("../../../docs/deck.md")]
     struct Deck;
 
+    #[doc = include_str!("../../../docs/deferreds.md")]
+    struct Deferreds;
+
     #[doc = include_str!("../../../docs/from-async.md")]
     struct FromAsync;
 

@@ -39,6 +39,12 @@ impl Emitter {
 }
 
 /// [`Emitter::events`] on this thread's own set.
+///
+/// ```
+/// let numbers = thence_core::events::<u8>();
+/// thence_core::emit(1_u8);
+/// assert!(numbers.next().map(|n| n + 1).is_ready());
+/// ```
 #[track_caller]
 pub fn events<E: Clone + 'static>() -> Events<E> {
     OWN.with(Clone::clone).events()
@@ -48,6 +54,24 @@ pub fn events<E: Clone + 'static>() -> Events<E> {
 ///
 /// Dropping it unsubscribes. An event that was on its way to a `next` that left is the next one
 /// again.
+///
+/// ```
+/// use thence_core::{emit, events, testing};
+///
+/// #[derive(Clone)]
+/// struct Line(&'static str);
+///
+/// let sum = testing::check_flow(async {
+///     let lines = events::<Line>();
+///     ["3", "4", "end"].into_iter().for_each(|text| emit(Line(text)));
+///     let mut sum = 0;
+///     while let Ok(n) = lines.next().await?.0.parse::<u8>() {
+///         sum += n;
+///     }
+///     Ok(sum)
+/// });
+/// assert_eq!(sum, 7);
+/// ```
 #[must_use = "dropping it unsubscribes"]
 pub struct Events<E: 'static> {
     stream: QueueStream<E>,
@@ -60,6 +84,18 @@ impl<E: 'static> Events<E> {
     /// # Errors
     ///
     /// [`QueueClosed`], when the emitter is gone and every event was taken.
+    ///
+    /// ```
+    /// use thence_core::Emitter;
+    ///
+    /// let emitter = Emitter::new();
+    /// let numbers = emitter.events::<u8>();
+    /// let first = numbers.next();
+    /// assert!(!first.is_ready());
+    /// emitter.emit(1_u8);
+    /// assert!(first.is_ready());
+    /// first.report();
+    /// ```
     #[track_caller]
     pub fn next(&self) -> Deferred<E, QueueClosed> {
         self.stream.next()

@@ -53,11 +53,27 @@ struct Cause {
 
 impl Failure {
     /// A failure that is only a message.
+    ///
+    /// ```
+    /// # use thence_core::Failure;
+    /// assert_eq!(Failure::msg("no such user").to_string(), "no such user");
+    /// ```
     pub fn msg(message: impl fmt::Display) -> Self {
         Self::boxed(Box::new(Message(message.to_string())))
     }
 
     /// A failure of an error that is boxed already.
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use thence_core::Failure;
+    ///
+    /// fn older_code() -> Result<(), Box<dyn Error + Send + Sync>> {
+    ///     Err("out of paper".into())
+    /// }
+    /// let failure = older_code().map_err(Failure::boxed).unwrap_err();
+    /// assert_eq!(failure.to_string(), "out of paper");
+    /// ```
     pub fn boxed(error: Box<dyn Error + Send + Sync>) -> Self {
         Self(Arc::new(Inner {
             error: Arc::new(Cause { error, backtrace: Backtrace::capture() }),
@@ -67,17 +83,39 @@ impl Failure {
     }
 
     /// Says what was being done when it failed; shown before the message it had.
+    ///
+    /// ```
+    /// # use thence_core::Failure;
+    /// let failure = Failure::msg("connection refused").context("cannot load the page");
+    /// assert_eq!(failure.to_string(), "cannot load the page");
+    /// assert_eq!(format!("{failure:#}"), "cannot load the page: connection refused");
+    /// ```
     pub fn context(mut self, context: impl fmt::Display) -> Self {
         Arc::make_mut(&mut self.0).contexts.push(context.to_string());
         self
     }
 
     /// Whether the error inside is an `E`.
+    ///
+    /// ```
+    /// # use thence_core::Failure;
+    /// let failure = Failure::from("x".parse::<u8>().unwrap_err()).context("no port");
+    /// assert!(failure.is::<std::num::ParseIntError>()); // below its context, too
+    /// ```
     pub fn is<E: Error + 'static>(&self) -> bool {
         self.0.error.error.is::<E>()
     }
 
     /// The error inside, if it is an `E`.
+    ///
+    /// ```
+    /// use std::io::{Error, ErrorKind};
+    /// # use thence_core::Failure;
+    ///
+    /// let failure = Failure::from(Error::from(ErrorKind::NotFound));
+    /// let kind = failure.downcast_ref().map(Error::kind);
+    /// assert_eq!(kind, Some(ErrorKind::NotFound));
+    /// ```
     pub fn downcast_ref<E: Error + 'static>(&self) -> Option<&E> {
         self.0.error.error.downcast_ref()
     }
@@ -122,17 +160,47 @@ impl Failure {
 
     /// The sites of the steps it passed through, first to last. Long trails keep their first and
     /// last 16.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure, testing};
+    ///
+    /// testing::check_flow(async {
+    ///     let failure = Deferred::<u8>::err(Failure::msg("no")).map(|n| n + 1).await.unwrap_err();
+    ///     assert_eq!(failure.sites().count(), 3); // `err`, `map`, `await`
+    ///     Ok(())
+    /// });
+    /// ```
     pub fn sites(&self) -> impl Iterator<Item = &'static Location<'static>> {
         self.steps().map(|step| step.site)
     }
 
     /// The steps it passed through, first to last, with their labels.
+    ///
+    /// ```
+    /// use thence_core::{Deferred, Failure, testing};
+    ///
+    /// testing::check_flow(async {
+    ///     let read = Deferred::<u8>::err(Failure::msg("no")).named("read");
+    ///     let failure = read.await.unwrap_err();
+    ///     assert_eq!(failure.steps().next().unwrap().label, Some("read"));
+    ///     Ok(())
+    /// });
+    /// ```
     pub fn steps(&self) -> impl Iterator<Item = Step> {
         self.0.trail.steps()
     }
 
     /// The stack where the error became a failure, if `RUST_BACKTRACE` or `RUST_LIB_BACKTRACE`
     /// asked for it when the process began.
+    ///
+    /// ```
+    /// # use thence_core::Failure;
+    /// let failure = Failure::msg("no");
+    /// match failure.backtrace() {
+    ///     Some(backtrace) => println!("{backtrace}"),
+    ///     None => println!("run it with RUST_BACKTRACE=1"),
+    /// }
+    /// ```
     pub fn backtrace(&self) -> Option<&Backtrace> {
         let backtrace = &self.0.error.backtrace;
         (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
@@ -195,12 +263,28 @@ impl fmt::Debug for Failure {
 }
 
 /// Adds [`Failure::context`] to a `Result`.
+///
+/// ```
+/// use thence_core::{Context, Failure};
+///
+/// fn port(text: &str) -> Result<u16, Failure> {
+///     text.parse::<u16>().context("PORT is no number")
+/// }
+/// assert_eq!(port("eighty").unwrap_err().to_string(), "PORT is no number");
+/// ```
 pub trait Context<T> {
     /// Turns the error into a [`Failure`] that says what was being done.
     ///
     /// # Errors
     ///
     /// The error it had, with `context` before it.
+    ///
+    /// ```
+    /// use thence_core::Context;
+    ///
+    /// let failed: Result<u8, _> = "x".parse::<u8>();
+    /// assert_eq!(failed.context("no port").unwrap_err().to_string(), "no port");
+    /// ```
     fn context(self, context: impl fmt::Display) -> Result<T, Failure>;
 }
 

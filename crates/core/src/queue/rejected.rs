@@ -8,6 +8,23 @@ use crate::fault::{Ends, Fault, Step};
 /// An item that a [`Queue`](crate::Queue) did not take, and why. There are no other reasons.
 ///
 /// It becomes a [`Failure`] by `?`, whatever the item is; the item is dropped then.
+///
+/// ```
+/// use thence_core::{Failure, Queue, Rejected};
+///
+/// fn offer(lines: &Queue<&'static str>) -> Result<(), Failure> {
+///     match lines.try_put("two") {
+///         Err(Rejected::Full(line)) => Ok(println!("dropped {line}")),
+///         other => Ok(other?),
+///     }
+/// }
+/// let lines = Queue::bounded(1);
+/// lines.try_put("one")?;
+/// assert!(offer(&lines).is_ok());
+/// lines.close();
+/// assert!(offer(&lines).is_err());
+/// # Ok::<(), Failure>(())
+/// ```
 pub enum Rejected<T> {
     /// The queue is closed.
     Closed(T),
@@ -79,6 +96,12 @@ impl<T: 'static> From<Rejected<T>> for Failure {
 
 /// Nothing is left in a [`Queue`](crate::Queue) that is closed, or in the
 /// [`Events`](crate::Events) of an emitter that is gone.
+///
+/// ```
+/// use thence_core::QueueClosed;
+///
+/// assert_eq!(QueueClosed.to_string(), "closed: nothing more comes");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct QueueClosed;
 

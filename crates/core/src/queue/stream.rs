@@ -110,6 +110,16 @@ impl<T: 'static> Drop for Tap<T> {
 /// The items of a [`Queue`] as a `Stream`; see [`Queue::stream`].
 ///
 /// Dropping it leaves: an item that was on its way to it goes to the next getter.
+///
+/// ```
+/// use thence_core::Queue;
+///
+/// let queue = Queue::unbounded();
+/// let (one, other) = (queue.stream(), queue.stream()); // they share the items
+/// queue.put(1).report();
+/// queue.put(2).report();
+/// assert!(one.next().is_ready() && other.next().is_ready());
+/// ```
 #[must_use = "a stream gives nothing until it is asked"]
 pub struct QueueStream<T: 'static> {
     /// Left before the queue is let go of.
