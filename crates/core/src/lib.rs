@@ -62,7 +62,7 @@ pub use self::join::{Join, join};
 pub use self::lock::{Guard, Lock};
 pub use self::many::{AllFailed, all, all_settled, first, first_ok};
 pub use self::node::Wait;
-pub use self::outcome::{Never, Outcome, Panic, Stop};
+pub use self::outcome::{Lost, Never, Outcome, Panic, Stop};
 pub use self::pool::{Lease, Pool};
 pub use self::queue::{Queue, QueueClosed, QueueStream, Rejected};
 pub use self::report::{

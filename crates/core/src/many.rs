@@ -134,7 +134,7 @@ pub fn first<T: 'static, E: Fault>(
     let site = Location::caller();
     let inputs: Vec<_> = inputs.into_iter().collect();
     if inputs.is_empty() {
-        return Deferred::ended(Outcome::Stop(Stop::Lost));
+        return Deferred::ended(Outcome::Stop(Stop::lost()));
     }
     let mut won: Option<Won<T, E>> = None;
     gather(inputs, site, move |arrival, members, trigger| match arrival {
@@ -175,7 +175,7 @@ pub fn first_ok<T: 'static, E: Fault>(
     let site = Location::caller();
     let inputs: Vec<_> = inputs.into_iter().collect();
     if inputs.is_empty() {
-        return Deferred::ended(Outcome::Stop(Stop::Lost));
+        return Deferred::ended(Outcome::Stop(Stop::lost()));
     }
     let mut won: Option<Won<T, AllFailed<E>>> = None;
     let mut failed: Vec<(usize, E, E::Trail)> = Vec::new();
@@ -205,7 +205,8 @@ pub fn first_ok<T: 'static, E: Fault>(
                 return won.settle(trigger);
             }
             if failed.is_empty() {
-                let stop = stopped.take().unwrap_or(Stop::Lost);
+                let stop =
+                    stopped.take().unwrap_or_else(|| Stop::lost_at(Step { site, label: None }));
                 return trigger.settle(Outcome::Stop(stop));
             }
             failed.sort_by_key(|(index, ..)| *index);

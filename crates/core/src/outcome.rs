@@ -5,6 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::fault::Step;
 use crate::{Failure, Fault};
 
 /// How a [`Deferred`](crate::Deferred) ended.
@@ -45,7 +46,7 @@ impl<T, E: Fault> Outcome<T, E> {
     /// use thence_core::{Outcome, Stop};
     ///
     /// assert_eq!(Outcome::<u8>::Ok(1).ok(), Some(1));
-    /// assert_eq!(Outcome::<u8>::Stop(Stop::Lost).ok(), None);
+    /// assert_eq!(Outcome::<u8>::Stop(Stop::lost()).ok(), None);
     /// ```
     pub fn ok(self) -> Option<T> {
         match self {
@@ -74,8 +75,8 @@ impl<T, E: Fault> Outcome<T, E> {
     /// ```
     /// use thence_core::{Outcome, Stop};
     ///
-    /// let lost: Outcome<u8> = Outcome::Stop(Stop::Lost);
-    /// assert!(matches!(lost.stop(), Some(Stop::Lost)));
+    /// let lost: Outcome<u8> = Outcome::Stop(Stop::lost());
+    /// assert!(matches!(lost.stop(), Some(Stop::Lost(_))));
     /// ```
     pub fn stop(&self) -> Option<&Stop> {
         match self {
@@ -109,7 +110,7 @@ impl<T, E: Fault> Outcome<T, E> {
     /// ```
     /// # use thence_core::{Outcome, Stop};
     /// assert!(Outcome::<u8>::Stop(Stop::Cancelled).is_cancelled());
-    /// assert!(!Outcome::<u8>::Stop(Stop::Lost).is_cancelled());
+    /// assert!(!Outcome::<u8>::Stop(Stop::lost()).is_cancelled());
     /// ```
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Self::Stop(Stop::Cancelled))
@@ -156,7 +157,11 @@ impl<T> Outcome<T, Failure> {
         match self {
             Self::Ok(value) => Ok(value),
             Self::Err(failure) => Err(failure),
-            Self::Stop(stop) => Err(Failure::msg(stop)),
+            Self::Stop(stop) => {
+                let mut failure = Failure::msg(&stop);
+                stop.origin().into_iter().for_each(|step| failure.pass(step));
+                Err(failure)
+            }
         }
     }
 }
@@ -186,7 +191,7 @@ impl<T: Clone, E: Fault + Clone> Clone for Outcome<T, E> {
 /// use thence_core::Stop;
 ///
 /// assert_eq!(Stop::Cancelled.to_string(), "cancelled");
-/// assert_eq!(Stop::Lost.to_string(), "lost: nothing is left that could finish it");
+/// assert_eq!(Stop::lost().to_string(), "lost: nothing is left that could finish it");
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -194,12 +199,38 @@ pub enum Stop {
     /// Somebody asked for it, and the work ended without a value of its own.
     Cancelled,
     /// The trigger was dropped unfired, or nothing was left that could ever wake the flow.
-    Lost,
+    Lost(Lost),
     /// A callback panicked. The panic was caught; the loop went on.
     Panicked(Panic),
 }
 
 impl Stop {
+    /// The Stop of something that nothing is left to finish, as the caller knows.
+    ///
+    /// ```
+    /// use thence_core::Stop;
+    ///
+    /// let Stop::Lost(lost) = Stop::lost() else { unreachable!() };
+    /// assert!(lost.site().file().ends_with(".rs"));
+    /// ```
+    #[track_caller]
+    pub fn lost() -> Self {
+        Self::lost_at(Step { site: Location::caller(), label: None })
+    }
+
+    pub(crate) fn lost_at(step: Step) -> Self {
+        Self::Lost(Lost(Box::new(step)))
+    }
+
+    /// Where it began, as far as that is known: a report's first line.
+    pub(crate) fn origin(&self) -> Option<Step> {
+        match self {
+            Self::Cancelled => None,
+            Self::Lost(lost) => Some(*lost.0),
+            Self::Panicked(panic) => panic.0.step,
+        }
+    }
+
     /// The Stop of a panic that somebody else caught, such as a pool's thread.
     ///
     /// ```
@@ -217,9 +248,37 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cancelled => f.write_str("cancelled"),
-            Self::Lost => f.write_str("lost: nothing is left that could finish it"),
+            Self::Lost(_) => f.write_str("lost: nothing is left that could finish it"),
             Self::Panicked(panic) => write!(f, "panicked: {}", panic.message()),
         }
+    }
+}
+
+/// Where something was lost: what nobody is left to finish.
+///
+/// ```
+/// use thence_core::{Deferred, Outcome, Stop};
+///
+/// let (trigger, answer) = Deferred::<u8>::new();
+/// let answer = answer.named("answer").map(|n| n + 1);
+/// drop(trigger);
+/// answer.settled().done(|outcome| {
+///     let Outcome::Stop(Stop::Lost(lost)) = outcome else { panic!("nobody fired it") };
+///     assert_eq!(lost.label(), Some("answer"));
+/// });
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lost(Box<Step>);
+
+impl Lost {
+    /// Where the Deferred was made whose trigger is gone; of a flow, the await it stands at.
+    pub fn site(&self) -> &'static Location<'static> {
+        self.0.site
+    }
+
+    /// What `named` said of that.
+    pub fn label(&self) -> Option<&'static str> {
+        self.0.label
     }
 }
 
@@ -240,7 +299,7 @@ pub struct Panic(Arc<Caught>);
 struct Caught {
     message: String,
     payload: Mutex<Option<Box<dyn Any + Send>>>,
-    site: Option<&'static Location<'static>>,
+    step: Option<Step>,
 }
 
 impl Drop for Caught {
@@ -258,10 +317,7 @@ impl Drop for Caught {
 }
 
 impl Panic {
-    pub(crate) fn new(
-        payload: Box<dyn Any + Send>,
-        site: Option<&'static Location<'static>>,
-    ) -> Self {
+    pub(crate) fn new(payload: Box<dyn Any + Send>, step: Option<Step>) -> Self {
         let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
             (*text).to_owned()
         } else if let Some(text) = payload.downcast_ref::<String>() {
@@ -269,7 +325,7 @@ impl Panic {
         } else {
             "a payload that is not text".to_owned()
         };
-        Self(Arc::new(Caught { message, payload: Mutex::new(Some(payload)), site }))
+        Self(Arc::new(Caught { message, payload: Mutex::new(Some(payload)), step }))
     }
 
     /// The text the code panicked with.
@@ -298,7 +354,12 @@ impl Panic {
     /// });
     /// ```
     pub fn site(&self) -> Option<&'static Location<'static>> {
-        self.0.site
+        self.0.step.map(|step| step.site)
+    }
+
+    /// What `named` said of that step.
+    pub fn label(&self) -> Option<&'static str> {
+        self.0.step.and_then(|step| step.label)
     }
 
     /// The panic's payload, for `std::panic::resume_unwind`; the first caller gets it.
@@ -319,7 +380,7 @@ impl fmt::Debug for Panic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Panic")
             .field("message", &self.0.message)
-            .field("site", &self.0.site)
+            .field("step", &self.0.step)
             .finish()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -69,15 +70,12 @@ impl Report {
     pub(crate) fn stopped(stop: &Stop, site: &'static Location<'static>) -> Option<Self> {
         let kind = match stop {
             Stop::Cancelled => return None,
-            Stop::Lost => Kind::Lost,
+            Stop::Lost(_) => Kind::Lost,
             Stop::Panicked(_) => Kind::Panicked,
         };
-        let mut steps = vec![Step { site, label: None }];
-        if let Stop::Panicked(panic) = stop
-            && let Some(at) = panic.site()
-            && at != site
-        {
-            steps.insert(0, Step { site: at, label: None });
+        let mut steps: Vec<Step> = stop.origin().into_iter().collect();
+        if steps.iter().all(|origin| origin.site != site) {
+            steps.push(Step { site, label: None });
         }
         Some(Self::new(kind, stop.to_string(), steps))
     }
@@ -86,9 +84,10 @@ impl Report {
         payload: Box<dyn std::any::Any + Send>,
         site: Option<&'static Location<'static>>,
     ) -> Self {
-        let panic = crate::outcome::Panic::new(payload, site);
+        let step = site.map(|site| Step { site, label: None });
+        let panic = crate::outcome::Panic::new(payload, step);
         let message = format!("panicked in a destructor or a hook: {}", panic.message());
-        let steps = site.map(|site| Step { site, label: None }).into_iter().collect();
+        let steps = step.into_iter().collect();
         Self::new(Kind::DestructorPanicked, message, steps)
     }
 
@@ -217,7 +216,8 @@ impl fmt::Display for Report {
 ///
 /// The hook is called at the instant something reaches an end unhandled, in the middle of
 /// whatever dropped it, with the queue held. It is never called from within itself: what fails in
-/// a hook, or panics there, goes to the default one, which is a `tracing` error.
+/// a hook, or panics there, goes to the default one, which is a `tracing` error, or a line on
+/// stderr as long as no `tracing` subscriber has been set.
 ///
 /// ```
 /// use std::{cell::RefCell, rc::Rc};
@@ -360,6 +360,11 @@ pub(crate) fn unclaimed<T, E: Fault>(
 }
 
 fn log(report: &Report) {
+    if !tracing::dispatcher::has_been_set() {
+        // Nobody would hear of it. (A closed stderr is nobody's failure.)
+        let _ = writeln!(std::io::stderr(), "{report}");
+        return;
+    }
     // A subscriber may panic; nothing unwinds out of a Deferred's drop.
     let _ = catch_unwind(AssertUnwindSafe(|| tracing::error!("{report}")));
 }

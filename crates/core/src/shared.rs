@@ -249,7 +249,10 @@ impl<T: Clone + 'static, E: Fault + Clone> Work<T, E> {
             trail: end.slot.trail.clone(),
         }));
         trigger.settle_slot(copied.unwrap_or_else(|payload| {
-            Slot::new(Outcome::Stop(Stop::Panicked(Panic::new(payload, Some(self.site)))))
+            Slot::new(Outcome::Stop(Stop::Panicked(Panic::new(
+                payload,
+                Some(Step { site: self.site, label: None }),
+            ))))
         }));
     }
 

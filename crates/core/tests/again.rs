@@ -143,7 +143,7 @@ fn only_errors_that_are_worth_it_are_retried() {
 #[test]
 fn a_stop_is_never_retried() {
     checked(|_| {
-        for (stop, end) in [(Stop::Lost, "lost"), (Stop::Cancelled, "cancelled")] {
+        for (stop, end) in [(Stop::lost(), "lost"), (Stop::Cancelled, "cancelled")] {
             let log = Log::new();
             let tries = log.clone();
             let d: Deferred<u8> = retry(3, at_once, move |_| {
@@ -160,7 +160,7 @@ fn a_stop_is_never_retried() {
         assert_eq!(outcome_of(d).take().unwrap(), "panicked: in the delay");
         let d = retry_if(3, at_once, |_| panic!("in the question"), fail);
         assert_eq!(outcome_of(d).take().unwrap(), "panicked: in the question");
-        let d = retry(3, |_| Deferred::ended(Outcome::Stop(Stop::Lost)), fail);
+        let d = retry(3, |_| Deferred::ended(Outcome::Stop(Stop::lost())), fail);
         assert_eq!(outcome_of(d).take().unwrap(), "lost");
     });
 }

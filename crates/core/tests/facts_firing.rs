@@ -122,7 +122,7 @@ fn fact_12_differs_a_dropped_trigger_ends_lost_and_a_dropped_deferred_keeps_its_
     checked(|reports| {
         let (trigger, d) = Deferred::<u8>::new();
         drop(trigger);
-        d.settled().done(|outcome| assert!(matches!(outcome, Outcome::Stop(Stop::Lost))));
+        d.settled().done(|outcome| assert!(matches!(outcome, Outcome::Stop(Stop::Lost(_)))));
         assert!(reports.is_empty(), "somebody asked");
 
         let (trigger, d) = Deferred::<u8>::new();

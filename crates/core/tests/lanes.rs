@@ -13,7 +13,7 @@ use common::{Log, OnDrop, checked, ending, outcome_of};
 use thence_core::{Deferred, Failure, Never, Outcome, Stop, Wait, flow};
 
 fn stops() -> [Stop; 3] {
-    [Stop::Cancelled, Stop::Lost, Stop::panicked(Box::new("elsewhere"))]
+    [Stop::Cancelled, Stop::lost(), Stop::panicked(Box::new("elsewhere"))]
 }
 
 /// A chain of every step that must not see a stop.
@@ -68,7 +68,8 @@ fn no_step_sees_a_stop_but_those_that_ask() {
                 let (trigger, mut d) = Deferred::<u8>::new();
                 let mut trigger = Some(trigger);
                 if ready {
-                    drop((trigger.take(), std::mem::replace(&mut d, Deferred::ok(0)).settled()));
+                    drop(outcome_of(std::mem::replace(&mut d, Deferred::ok(0))));
+                    drop(trigger.take());
                     d = Deferred::ended(Outcome::Stop(stop.clone()));
                 }
                 let d = every_step(d, &log).finally(log.noting("finally"));

@@ -90,7 +90,7 @@ fn ok_err_and_ended_have_ended() {
         let made = [
             (Deferred::<u8>::ok(1), "ok 1"),
             (Deferred::err(Failure::msg("no")), "err no"),
-            (Deferred::ended(Outcome::Stop(Stop::Lost)), "lost"),
+            (Deferred::ended(Outcome::Stop(Stop::lost())), "lost"),
         ];
         for (d, end) in made {
             assert!(d.is_ready());

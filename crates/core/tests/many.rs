@@ -251,7 +251,7 @@ fn join_gives_values_of_several_types() {
         let (a, d) = Deferred::<u8>::new();
         let (b, e) = Deferred::<u8>::new();
         let seen = outcome_of(join((d, e)));
-        a.settle(Outcome::Stop(Stop::Lost));
+        a.settle(Outcome::Stop(Stop::lost()));
         assert!(b.is_cancelled());
         drop(b);
         assert_eq!(seen.take().unwrap(), "lost");
@@ -330,7 +330,7 @@ fn failures_in_outcomes_that_nobody_looks_at_are_reported() {
         drop(triggers);
         let mut messages: Vec<_> = reports.take().iter().map(|r| r.message().to_owned()).collect();
         messages.sort();
-        assert_eq!(messages, [Stop::Lost.to_string(), "no".to_owned()]);
+        assert_eq!(messages, [Stop::lost().to_string(), "no".to_owned()]);
     });
 }
 

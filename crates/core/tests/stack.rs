@@ -33,7 +33,7 @@ fn a_chain_of_a_million_steps_is_dropped_at_either_end() {
         let (trigger, d) = Deferred::<usize>::new();
         let d = (0..MANY).fold(d, |d, _| d.map(|n| n + 1));
         drop(trigger);
-        d.settled().done(|outcome| assert!(matches!(outcome, Outcome::Stop(Stop::Lost))));
+        d.settled().done(|outcome| assert!(matches!(outcome, Outcome::Stop(Stop::Lost(_)))));
     });
 }
 

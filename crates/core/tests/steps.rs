@@ -83,7 +83,7 @@ fn each_step_takes_its_own_lane_and_passes_the_others_on() {
                     let end = || match n {
                         0 => trigger.fire(1),
                         1 => trigger.fail(Failure::msg("no")),
-                        _ => trigger.settle(Outcome::Stop(Stop::Lost)),
+                        _ => trigger.settle(Outcome::Stop(Stop::lost())),
                     };
                     let seen = if ready {
                         end();

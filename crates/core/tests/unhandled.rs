@@ -348,3 +348,44 @@ fn an_outcome_that_nobody_takes_is_told() {
         .report();
     });
 }
+
+#[test]
+fn a_lost_one_names_where_it_was_made_and_where_that_arrived() {
+    checked(|reports| {
+        let line = line!() + 1;
+        let (trigger, d) = Deferred::<u8>::new();
+        let d = d.named("answer").map(|n| n);
+        d.report();
+        drop(trigger);
+        let steps: Vec<_> =
+            reports.take()[0].steps().iter().map(|s| (s.site.line() - line, s.label)).collect();
+        assert_eq!(steps, [(0, Some("answer")), (2, None)]);
+
+        // A flow that nothing can wake any more.
+        let line = line!() + 1;
+        flow(async {
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .named("waits")
+        .report();
+        let report = reports.take().pop().unwrap();
+        assert_eq!(report.kind(), Kind::Lost);
+        assert_eq!(report.site().unwrap().line(), line);
+
+        let failure = Outcome::<u8>::Stop(Stop::lost()).into_result().unwrap_err();
+        assert_eq!(failure.sites().count(), 1);
+    });
+}
+
+#[test]
+fn a_panic_names_its_step_and_the_label_of_that() {
+    checked(|reports| {
+        let (trigger, d) = Deferred::<u8>::new();
+        d.map(|n| 10 / n).named("divide").report();
+        trigger.fire(0);
+        let report = reports.take().pop().unwrap();
+        assert_eq!(report.steps()[0].label, Some("divide"));
+        assert_eq!(report.steps().len(), 2);
+    });
+}

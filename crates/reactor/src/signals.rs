@@ -49,7 +49,7 @@ pub fn signal(signal: Signal) -> Deferred<(), Never> {
         Ok(source) => source.wait(trigger),
         Err(error) => {
             tracing::error!("{signal} cannot be watched: {error}");
-            trigger.settle(Outcome::Stop(Stop::Lost));
+            trigger.settle(Outcome::Stop(Stop::lost()));
         }
     }
     deferred

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use thence_core::{Failure, testing};
+use thence_core::{Failure, flow, testing};
 
-use crate::reactor::Reactor;
+use crate::{DeferredExt, reactor::Reactor};
 
 /// Runs a test's body as [`run`](crate::run) does, and gives the value it ends with.
-///
-/// It waits for the body for as long as that takes: whether something still comes, a reactor cannot
-/// know. [`testing::check_flow`], which has none, tells what a body waits for in vain.
 ///
 /// ```
 /// use std::time::Duration;
@@ -24,15 +21,15 @@ use crate::reactor::Reactor;
 ///
 /// # Panics
 ///
-/// When the body fails or is stopped; when something it started has not ended two seconds after
-/// it; and, as [`testing::check`], when a failure went unhandled or something was leaked. The
-/// message says what and where.
+/// When the body fails or is stopped, or takes more than a minute; when something it started has
+/// not ended two seconds after it; and, as [`testing::check`], when a failure went unhandled or
+/// something was leaked. The message says what and where.
 #[track_caller]
 pub fn test<T: 'static>(body: impl Future<Output = Result<T, Failure>> + 'static) -> T {
     testing::check(|| {
         let built = Reactor::builder().signals(false).drain(DRAIN).build();
         let mut reactor = built.expect("a test has no reactor around it");
-        let result = reactor.run(body);
+        let result = reactor.run(async { flow(body).timeout(LIMIT).await });
         let cut = std::mem::take(&mut reactor.cut);
         drop(reactor);
         match result {
@@ -44,6 +41,9 @@ pub fn test<T: 'static>(body: impl Future<Output = Result<T, Failure>> + 'static
         }
     })
 }
+
+/// A body that waits for what never comes fails, where it would hang.
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What a test leaves running has this long to end.
 const DRAIN: Duration = Duration::from_secs(2);

@@ -14,6 +14,9 @@ mod documents {
     #[doc = include_str!("../../../CONTRIBUTING.md")]
     struct Contributing;
 
+    #[doc = include_str!("../../../docs/failures.md")]
+    struct Failures;
+
     #[doc = include_str!("../../../docs/deck.md")]
     struct Deck;
 

@@ -102,7 +102,7 @@ impl Cx {
                 {
                     n.state.set(State::Running);
                     // SAFETY: RUNNING, its future not closed.
-                    unsafe { (n.vt.get().stop)(self, n, Stop::Lost) };
+                    unsafe { (n.vt.get().stop)(self, n, Stop::lost_at(n.step())) };
                     self.complete(n);
                 }
                 self.release(n);

@@ -308,7 +308,7 @@ where
         }
         if foreign && !common.has_wakers() {
             // SAFETY: as above.
-            unsafe { Self::end(cx, f, Outcome::Stop(Stop::Lost)) };
+            unsafe { Self::end(cx, f, Outcome::Stop(Stop::lost_at(f.step()))) };
             return Some(f);
         }
         f.state.set(State::Pending);

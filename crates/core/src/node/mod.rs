@@ -313,6 +313,11 @@ impl Node {
         self.state.set(State::Done);
     }
 
+    /// Where it stands, and the label it was given.
+    fn step(self) -> Step {
+        Step { site: flow::standing_at(self), label: self.extra().and_then(|extra| extra.label) }
+    }
+
     fn record<T, E: Fault>(self, slot: &mut Slot<T, E>) {
         let mut label = None;
         if self.has(flag::VIA) {

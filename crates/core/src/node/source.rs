@@ -148,7 +148,7 @@ impl<T: 'static, E: Fault> Drop for Source<T, E> {
             cx.enter(|| cx.release(n));
             return;
         }
-        let stop = if self.is_cancelled() { Stop::Cancelled } else { Stop::Lost };
+        let stop = if self.is_cancelled() { Stop::Cancelled } else { Stop::lost_at(n.step()) };
         let hooks = n.take_hooks();
         cx.end_of(n);
         // SAFETY: a PENDING source of these types; its payload is empty.

@@ -293,7 +293,7 @@ unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Node, inner: Deferred<T, E>) -
         // Returned into itself: it would wait for itself for ever (DESIGN.md §3.6).
         cx.end_of(w);
         // SAFETY: the caller's promise.
-        unsafe { w.put::<T, E>(Slot::new(Outcome::Stop(Stop::Lost))) };
+        unsafe { w.put::<T, E>(Slot::new(Outcome::Stop(Stop::lost_at(w.step())))) };
         i.clear(flag::HANDLE);
         cx.release(i);
         return Some(w);

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::context::List;
 use super::{Cx, Node, Site, State, cx, flag};
+use crate::fault::Step;
 use crate::outcome::{Panic, Stop};
 use crate::report::{Report, raise};
 
@@ -75,7 +76,7 @@ impl Cx {
         if !self.queue_is_empty() {
             self.settle();
         }
-        result.map_err(|payload| Panic::new(payload, Some(site)))
+        result.map_err(|payload| Panic::new(payload, Some(Step { site, label: None })))
     }
 
     /// After something was completed: outside any callback runs all of it, inside one only hands
@@ -260,7 +261,7 @@ impl Cx {
         }
         match w.state.get() {
             State::Running => {
-                let stop = Stop::Panicked(Panic::new(payload, Some(site)));
+                let stop = Stop::Panicked(Panic::new(payload, Some(w.step())));
                 // SAFETY: RUNNING, and an unwind finds the payload empty, or a flow's future
                 // that its `stop` closes first (I4).
                 unsafe { (w.vt.get().stop)(self, w, stop) };

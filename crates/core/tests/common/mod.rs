@@ -160,7 +160,7 @@ pub fn ending<T: Debug, E: thence_core::Fault>(outcome: &thence_core::Outcome<T,
         thence_core::Outcome::Ok(value) => format!("ok {value:?}"),
         thence_core::Outcome::Err(error) => format!("err {}", error.message()),
         thence_core::Outcome::Stop(Stop::Cancelled) => "cancelled".to_owned(),
-        thence_core::Outcome::Stop(Stop::Lost) => "lost".to_owned(),
+        thence_core::Outcome::Stop(Stop::Lost(_)) => "lost".to_owned(),
         thence_core::Outcome::Stop(stop) => stop.to_string(),
     }
 }

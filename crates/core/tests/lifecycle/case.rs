@@ -121,7 +121,7 @@ impl Case {
             State::Fired => Outcome::Ok(self.item()),
             State::Failed if self.event.loud => Outcome::Err(Loud.into()),
             State::Failed => Outcome::Err(Failure::msg("no")),
-            State::Stopped => Outcome::Stop(Stop::Lost),
+            State::Stopped => Outcome::Stop(Stop::lost()),
         };
         match (std::mem::replace(&mut self.producer, Producer::None), outcome) {
             (Producer::None, outcome) => self.d = Some(Deferred::ended(outcome)),

@@ -113,7 +113,7 @@ fn saw(outcome: &Outcome<Value, Failure>) -> Saw {
         Outcome::Ok(value) => Saw::Value(value.number()),
         Outcome::Err(failure) => Saw::Error(code(failure)),
         Outcome::Stop(Stop::Cancelled) => Saw::Cancelled,
-        Outcome::Stop(Stop::Lost) => Saw::Lost,
+        Outcome::Stop(Stop::Lost(_)) => Saw::Lost,
         Outcome::Stop(Stop::Panicked(panic)) => Saw::Panicked(number_at_end(panic.message())),
         Outcome::Stop(_) => Saw::Nothing,
     }
@@ -133,7 +133,7 @@ fn outcome(end: End) -> Outcome<Value, Failure> {
         End::Ok => Outcome::Ok(Value::new()),
         End::Err => Outcome::Err(failure()),
         End::Cancelled => Outcome::Stop(Stop::Cancelled),
-        End::Lost => Outcome::Stop(Stop::Lost),
+        End::Lost => Outcome::Stop(Stop::lost()),
     }
 }
 

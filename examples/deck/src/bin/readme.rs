@@ -14,7 +14,6 @@ fn read(path: String) -> Deferred<String> {
 }
 
 fn main() -> Result<(), Failure> {
-    thence::set_failure_hook(|report| eprintln!("{report}"));
     run(async {
         port("north").map(|port| println!("listening on {port}")).report();
         Ok(())

@@ -42,6 +42,26 @@ fn the_readme_shows_the_program_and_what_it_prints() {
 }
 
 #[test]
+fn the_failures_are_those_that_the_program_prints() {
+    let page = read(&root().join("docs/failures.md"));
+    let program = read(&root().join("examples/deck/src/bin/failures.rs"));
+    assert_eq!(blocks(&page, "rust").first(), Some(&program));
+
+    let ran = run(env!("CARGO_BIN_EXE_failures"));
+    assert!(ran.status.success(), "{}", ran.stderr);
+    // rustc names the thread with a number of its own.
+    let printed: Vec<&str> =
+        ran.stderr.lines().filter(|line| !line.starts_with("thread ")).collect();
+    let texts = blocks(&page, "text");
+    let shown: Vec<&str> = texts[0].lines().filter(|line| !line.starts_with("thread ")).collect();
+    assert_eq!(shown, printed, "docs/failures.md shows what the program prints");
+    for line in texts[1].lines() {
+        let (line, meaning) = line.rsplit_once("   ").expect("a line, and what it means");
+        assert!(shown.contains(&line.trim_end()), "{line} is no line of it: {meaning}");
+    }
+}
+
+#[test]
 fn every_document_with_code_is_compiled() {
     let compiled = read(&root().join("examples/deck/src/lib.rs"));
     let mut documents = files(&root(), "md");
