@@ -358,6 +358,17 @@ impl Panic {
     }
 
     /// What `named` said of that step.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Outcome, Stop};
+    /// let (trigger, d) = Deferred::<u8>::new();
+    /// let d = d.map(|n| 10 / n).named("divide");
+    /// trigger.fire(0);
+    /// d.settled().done(|outcome| {
+    ///     let Outcome::Stop(Stop::Panicked(panic)) = outcome else { unreachable!() };
+    ///     assert_eq!(panic.label(), Some("divide"));
+    /// });
+    /// ```
     pub fn label(&self) -> Option<&'static str> {
         self.0.step.and_then(|step| step.label)
     }

@@ -1,22 +1,15 @@
 //! Retries and loops run in constant stack and with a constant number of live nodes
 //! (DESIGN.md §3.6).
 
+mod common;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use common::on_a_small_stack;
 use thence_core::{Deferred, Never, Trigger, hosting, repeat_until, retry};
 
-const MANY: u32 = 1_000_000;
-
-/// Runs `f` on a thread with a small stack and asserts that it leaves nothing behind.
-fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(|| {
-        f();
-        assert_eq!(hosting::live(), hosting::Live::default());
-        assert_eq!(thence_core::unhandled(), 0);
-    });
-    thread.unwrap().join().unwrap();
-}
+const MANY: u32 = common::MANY as u32;
 
 /// The most nodes that were alive when it was asked.
 #[derive(Clone, Default)]

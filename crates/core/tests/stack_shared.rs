@@ -1,21 +1,12 @@
 //! Many waiters of one work run in constant stack (DESIGN.md §3.6).
 
+mod common;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
+use common::{MANY, on_a_small_stack};
 use thence_core::{Deferred, Never, Outcome, Shared, Trigger, hosting};
-
-const MANY: usize = 1_000_000;
-
-/// Runs `f` on a thread with a small stack and asserts that it leaves nothing behind.
-fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(|| {
-        f();
-        assert_eq!(hosting::live(), hosting::Live::default());
-        assert_eq!(thence_core::unhandled(), 0);
-    });
-    thread.unwrap().join().unwrap();
-}
 
 fn shared() -> (Trigger<usize, Never>, Shared<usize, Never>) {
     let (trigger, d) = Deferred::infallible();

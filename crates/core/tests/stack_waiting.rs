@@ -1,26 +1,12 @@
 //! Waiting in line runs in constant stack (DESIGN.md §3.6): 256 KiB, however many wait.
 
+mod common;
+
 use std::cell::Cell;
 use std::rc::Rc;
 
-use thence_core::{
-    Deferred, Emitter, Fault, Lock, Outcome, Queue, QueueClosed, Semaphore, hosting,
-};
-
-const MANY: usize = 1_000_000;
-
-/// Enough to overflow the stack, where a million would show nothing more.
-const FEWER: usize = 100_000;
-
-/// Runs `f` on a thread with a small stack and asserts that it leaves nothing behind.
-fn on_a_small_stack(f: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::Builder::new().stack_size(256 * 1024).spawn(|| {
-        f();
-        assert_eq!(hosting::live(), hosting::Live::default());
-        assert_eq!(thence_core::unhandled(), 0);
-    });
-    thread.unwrap().join().unwrap();
-}
+use common::{MANY, on_a_small_stack};
+use thence_core::{Deferred, Emitter, Fault, Lock, Outcome, Queue, QueueClosed, Semaphore};
 
 /// Counts those who were served, in their order.
 #[derive(Clone, Default)]
@@ -55,11 +41,11 @@ fn a_million_waiters_are_released_from_one_lock() {
 }
 
 #[test]
-fn a_hundred_thousand_runs_are_released_from_one_lock() {
+fn a_million_runs_are_released_from_one_lock() {
     on_a_small_stack(|| {
         let lock = Lock::new(0);
         let held = lock.try_acquire();
-        for _ in 0..FEWER {
+        for _ in 0..MANY {
             lock.run(|n| {
                 *n += 1;
                 Ok::<(), thence_core::Never>(())
@@ -67,21 +53,21 @@ fn a_hundred_thousand_runs_are_released_from_one_lock() {
             .report();
         }
         drop(held);
-        assert_eq!(*lock.try_acquire().unwrap(), FEWER);
+        assert_eq!(*lock.try_acquire().unwrap(), MANY);
     });
 }
 
 /// Nobody looks at what he is given: no callback runs between one release and the next.
 #[test]
-fn a_hundred_thousand_who_left_with_steps_attached_are_released_from_one_lock() {
+fn a_million_who_left_with_steps_attached_are_released_from_one_lock() {
     on_a_small_stack(|| {
         let lock = Lock::new(());
         let held = lock.try_acquire();
-        for n in 0..FEWER {
+        for n in 0..MANY {
             let d = lock.acquire();
             if n % 2 == 0 { drop(d.shield()) } else { d.settled().report() }
         }
-        assert_eq!(lock.waiting(), FEWER);
+        assert_eq!(lock.waiting(), MANY);
         drop(held);
         assert_eq!((lock.waiting(), lock.is_locked()), (0, false));
     });
@@ -126,7 +112,7 @@ fn a_million_waiters_of_one_lock_are_cancelled_and_a_million_leave() {
 }
 
 #[test]
-fn a_hundred_thousand_waiters_of_one_semaphore_are_released_and_let_in_by_one_that_goes() {
+fn a_million_waiters_of_one_semaphore_are_released_and_let_in_by_one_that_goes() {
     on_a_small_stack(|| {
         let semaphore = Semaphore::new(2);
         let served = Served::default();
@@ -135,16 +121,16 @@ fn a_hundred_thousand_waiters_of_one_semaphore_are_released_and_let_in_by_one_th
             semaphore.acquire().done(move |_| served.next(n));
         };
         let held = semaphore.acquire_many(2);
-        (0..FEWER).for_each(wait);
+        (0..MANY).for_each(wait);
         drop(held);
-        assert_eq!((served.count(), semaphore.available()), (FEWER, 2));
+        assert_eq!((served.count(), semaphore.available()), (MANY, 2));
 
         let held = semaphore.try_acquire();
         let big = semaphore.acquire_many(2);
-        (FEWER..FEWER + FEWER).for_each(wait);
+        (MANY..MANY + MANY).for_each(wait);
         big.cancel();
         big.report();
-        assert_eq!(served.count(), FEWER + FEWER);
+        assert_eq!(served.count(), MANY + MANY);
         drop(held);
     });
 }
@@ -162,18 +148,18 @@ fn getters(many: usize, queue: &Queue<usize>, served: &Served) {
 }
 
 #[test]
-fn a_hundred_thousand_getters_are_served_by_as_many_putters() {
+fn a_million_getters_are_served_by_as_many_putters() {
     on_a_small_stack(|| {
         let (queue, served) = (Queue::bounded(0), Served::default());
-        getters(FEWER, &queue, &served);
-        (0..FEWER).for_each(|n| queue.put(n).report());
-        assert_eq!((served.count(), queue.waiting_getters()), (FEWER, 0));
+        getters(MANY, &queue, &served);
+        (0..MANY).for_each(|n| queue.put(n).report());
+        assert_eq!((served.count(), queue.waiting_getters()), (MANY, 0));
 
         let (queue, served) = (Queue::bounded(0), Served::default());
-        (0..FEWER).for_each(|n| queue.put(n).report());
-        assert_eq!(queue.waiting_putters(), FEWER);
-        getters(FEWER, &queue, &served);
-        assert_eq!((served.count(), queue.waiting_putters()), (FEWER, 0));
+        (0..MANY).for_each(|n| queue.put(n).report());
+        assert_eq!(queue.waiting_putters(), MANY);
+        getters(MANY, &queue, &served);
+        assert_eq!((served.count(), queue.waiting_putters()), (MANY, 0));
     });
 }
 
@@ -182,24 +168,23 @@ fn a_queue_with_a_million_getters_is_closed_and_dropped() {
     on_a_small_stack(|| {
         for close in [false, true] {
             let (queue, served) = (Queue::unbounded(), Served::default());
-            let many = if close { FEWER } else { MANY };
-            getters(many, &queue, &served);
+            getters(MANY, &queue, &served);
             if close {
                 queue.close();
-                assert_eq!(served.count(), many);
+                assert_eq!(served.count(), MANY);
             }
             drop(queue);
-            assert_eq!(served.count(), many);
+            assert_eq!(served.count(), MANY);
         }
     });
 }
 
 #[test]
-fn a_queue_with_a_hundred_thousand_putters_and_items_is_closed_and_dropped() {
+fn a_queue_with_a_million_putters_and_items_is_closed_and_dropped() {
     on_a_small_stack(|| {
         for close in [false, true] {
             let (queue, ended) = (Queue::bounded(0), Served::default());
-            for n in 0..FEWER {
+            for n in 0..MANY {
                 let ended = ended.clone();
                 queue.put(n).settled().done(move |outcome| {
                     assert!(outcome.is_err());
@@ -208,25 +193,25 @@ fn a_queue_with_a_hundred_thousand_putters_and_items_is_closed_and_dropped() {
             }
             if close {
                 queue.close();
-                assert_eq!(ended.count(), FEWER);
+                assert_eq!(ended.count(), MANY);
             }
             drop(queue);
-            assert_eq!(ended.count(), FEWER);
+            assert_eq!(ended.count(), MANY);
         }
         let queue = Queue::unbounded();
-        (0..FEWER).for_each(|n| queue.put(n).report());
+        (0..MANY).for_each(|n| queue.put(n).report());
         drop(queue);
     });
 }
 
 #[test]
-fn a_hundred_thousand_items_come_back() {
+fn a_million_items_come_back() {
     on_a_small_stack(|| {
         let queue = Queue::unbounded();
-        let getters: Vec<_> = (0..FEWER).map(|_| queue.get()).collect();
-        (0..FEWER).for_each(|n| queue.put(n).report());
+        let getters: Vec<_> = (0..MANY).map(|_| queue.get()).collect();
+        (0..MANY).for_each(|n| queue.put(n).report());
         drop(getters);
-        for n in 0..FEWER {
+        for n in 0..MANY {
             assert_eq!(queue.try_get(), Some(n));
         }
     });
@@ -234,17 +219,17 @@ fn a_hundred_thousand_items_come_back() {
 
 /// Each item that comes back goes to one who left, too.
 #[test]
-fn an_item_passes_a_hundred_thousand_getters_that_left() {
+fn an_item_passes_a_million_getters_that_left() {
     on_a_small_stack(|| {
         let queue = Queue::unbounded();
-        (0..FEWER).for_each(|_| drop(queue.get().shield()));
+        (0..MANY).for_each(|_| drop(queue.get().shield()));
         queue.put(7).report();
         assert_eq!((queue.waiting_getters(), queue.try_get()), (0, Some(7)));
     });
 }
 
 #[test]
-fn a_hundred_thousand_getters_and_putters_are_cancelled() {
+fn a_million_getters_and_putters_are_cancelled() {
     on_a_small_stack(|| {
         fn cancel<T: 'static, E: Fault>(all: Vec<Deferred<T, E>>) {
             for d in all {
@@ -253,21 +238,21 @@ fn a_hundred_thousand_getters_and_putters_are_cancelled() {
             }
         }
         let queue = Queue::<usize>::bounded(0);
-        let getters: Vec<Deferred<_, QueueClosed>> = (0..FEWER).map(|_| queue.get()).collect();
+        let getters: Vec<Deferred<_, QueueClosed>> = (0..MANY).map(|_| queue.get()).collect();
         cancel(getters);
-        let putters: Vec<_> = (0..FEWER).map(|n| queue.put(n)).collect();
+        let putters: Vec<_> = (0..MANY).map(|n| queue.put(n)).collect();
         cancel(putters);
         assert_eq!((queue.waiting_getters(), queue.waiting_putters()), (0, 0));
     });
 }
 
 #[test]
-fn a_hundred_thousand_events_wait_and_are_taken() {
+fn a_million_events_wait_and_are_taken() {
     on_a_small_stack(|| {
         let emitter = Emitter::new();
         let events = emitter.events::<usize>();
-        (0..FEWER).for_each(|n| emitter.emit(n));
-        for n in 0..FEWER {
+        (0..MANY).for_each(|n| emitter.emit(n));
+        for n in 0..MANY {
             events.next().inspect(move |event| assert_eq!(*event, n)).report();
         }
     });
