@@ -385,15 +385,6 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         }
     }
 
-    /// Takes the outcome of one that has ended.
-    #[inline]
-    pub(crate) fn take_done(self) -> Slot<T, E> {
-        match self.0 {
-            Inner::Ready(ready) => ready.into_slot(),
-            Inner::Node(handle) => handle.take_done(),
-        }
-    }
-
     /// Attaches a step.
     #[inline]
     pub(crate) fn step<W: Work<T, E>>(self, work: W, site: Site) -> Deferred<W::Value, W::Error> {

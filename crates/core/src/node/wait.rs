@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use super::alloc::Shape;
 use super::flow::{common, delist, enlist, one_ended};
 use super::{Cx, Kind, Node, Site, Slot, State, Vt, cx, flag, no_detach, run_guarded, waker};
-use crate::deferred::Deferred;
+use crate::deferred::{Deferred, Inner};
 use crate::fault::{Fault, Step};
 use crate::outcome::{Outcome, Stop};
 
@@ -152,12 +152,15 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
         }
         this.unlink(cx);
         let deferred = this.deferred.take().expect("it was there above");
-        let mut slot = match deferred.take_done() {
-            // Straight from where it was: a value that is moved as a whole stalls.
-            Slot { outcome: Outcome::Ok(value), .. } => {
-                return Poll::Ready(E::awaited(Ok(value)));
-            }
-            slot => slot,
+        let mut slot = match deferred.into_inner() {
+            Inner::Ready(ready) => ready.into_slot(),
+            Inner::Node(handle) => match handle.take_done() {
+                // Straight from where it was: one that is put together first stalls.
+                Slot { outcome: Outcome::Ok(value), .. } => {
+                    return Poll::Ready(E::awaited(Ok(value)));
+                }
+                slot => slot,
+            },
         };
         slot.passed(Step { site: this.site, label: None });
         match slot.outcome {
