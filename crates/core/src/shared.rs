@@ -29,37 +29,31 @@ use crate::{Deferred, Failure, Trigger};
 ///
 /// # Single flight
 ///
-/// Many who ask for one thing cause one fetch. The key is forgotten as soon as the fetch has
-/// ended, and nobody joins one that was asked to end:
+/// Many who ask for one thing while it is being fetched cause one fetch, in three lines. Nobody
+/// joins one that has ended or was asked to end; the next who asks forgets it:
 ///
 /// ```
-/// # use std::{cell::RefCell, collections::HashMap, rc::Rc};
+/// # use std::{cell::RefCell, collections::HashMap};
 /// # use thence_core::{Deferred, Shared, Trigger};
-/// # type Flights = Rc<RefCell<HashMap<&'static str, Shared<String>>>>;
 /// # thread_local! { static FETCHES: RefCell<Vec<Trigger<String>>> = RefCell::default(); }
 /// # fn fetch(_: &str) -> Deferred<String> {
 /// #     let (trigger, d) = Deferred::new();
 /// #     FETCHES.with_borrow_mut(|all| all.push(trigger));
 /// #     d
 /// # }
-/// fn page(flights: &Flights, key: &'static str) -> Deferred<String> {
-///     if let Some(flight) = flights.borrow().get(key).filter(|flight| !flight.is_cancelled()) {
-///         return flight.wait();
-///     }
-///     let all = flights.clone();
-///     let flight = fetch(key).finally(move || drop(all.borrow_mut().remove(key))).shared();
-///     if !flight.is_ready() {
-///         flights.borrow_mut().insert(key, flight.clone());
-///     }
+/// fn page(flights: &mut HashMap<String, Shared<String>>, key: &str) -> Deferred<String> {
+///     flights.retain(|_, flight| !flight.is_ready() && !flight.is_cancelled());
+///     let flight = flights.entry(key.to_owned()).or_insert_with(|| fetch(key).shared());
 ///     flight.wait()
 /// }
-/// # let flights = Flights::default();
-/// # page(&flights, "a").inspect(|text| assert_eq!(text, "A")).report();
-/// # page(&flights, "a").inspect(|text| assert_eq!(text, "A")).report();
+/// # let mut flights = HashMap::new();
+/// # page(&mut flights, "a").inspect(|text| assert_eq!(text, "A")).report();
+/// # page(&mut flights, "a").inspect(|text| assert_eq!(text, "A")).report();
 /// # let fetches = FETCHES.take();
 /// # assert_eq!(fetches.len(), 1);
 /// # fetches.into_iter().for_each(|trigger| trigger.fire("A".to_owned()));
-/// # assert!(flights.borrow().is_empty());
+/// # page(&mut flights, "a").inspect(|text| assert_eq!(text, "B")).report();
+/// # FETCHES.take().into_iter().for_each(|trigger| trigger.fire("B".to_owned()));
 /// ```
 pub struct Shared<T: Clone + 'static, E: Fault + Clone = Failure>(Rc<Work<T, E>>);
 
