@@ -112,6 +112,9 @@ pub fn inbox() -> Arc<Inbox> {
 
 /// Runs up to `max` of what arrived from other threads; says how many that were.
 ///
+/// What that sets off queues under a [`Hold`], as in a turn; without one it all runs before this
+/// returns, however much it is.
+///
 /// ```
 /// # use thence_core::hosting;
 /// for _ in 0..3 {
