@@ -137,3 +137,16 @@ fn a_join_that_fails_at_once_gives_back_before_any_callback_runs() {
         assert_eq!(outcome_of(joined).take().unwrap(), "err no");
     });
 }
+
+#[test]
+fn a_step_that_returns_the_far_end_of_its_own_long_chain_is_lost_at_once() {
+    checked(|reports| {
+        let end = Cell::new();
+        let returned = end.clone();
+        let (trigger, d) = Deferred::<u8>::new();
+        let step = d.and_then(move |_| -> Deferred<u8> { returned.take().unwrap() });
+        end.put((0..100).fold(step, |d, _| d.map(|n| n)));
+        trigger.fire(1);
+        reports.expect(&["lost: nothing is left that could finish it"]);
+    });
+}

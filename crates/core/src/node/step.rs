@@ -438,5 +438,6 @@ pub(super) fn ended<T: 'static, E: Fault>(
     n
 }
 
-/// How far up a step looks for itself before it waits for a Deferred that it returned.
-const LONGEST_CYCLE: usize = 32;
+/// How far up a step looks for itself before it waits for a Deferred that it returned: farther than
+/// anybody writes by hand, and not so far that a loop over a long chain takes its square.
+const LONGEST_CYCLE: usize = 1_024;
