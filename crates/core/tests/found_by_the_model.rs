@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cell, Log, OnDrop, checked, outcome_of};
-use thence_core::{Deferred, Failure, Trigger, first, flow, join};
+use thence_core::{Deferred, Failure, Trigger, all, first, flow, join};
 
 #[test]
 fn an_error_that_a_panicking_inspect_err_looked_at_is_told() {
@@ -148,5 +148,49 @@ fn a_step_that_returns_the_far_end_of_its_own_long_chain_is_lost_at_once() {
         end.put((0..100).fold(step, |d, _| d.map(|n| n)));
         trigger.fire(1);
         reports.expect(&["lost: nothing is left that could finish it"]);
+    });
+}
+
+/// Runs `hook` while a request is on its way, in the middle of what is handed on.
+fn while_handing_on(hook: impl FnOnce() + 'static) {
+    let (trigger, d) = Deferred::<u8>::new();
+    trigger.on_cancel(hook);
+    drop(all([d, Deferred::err(Failure::msg("no"))]).recover(|_| Vec::new()));
+    drop(trigger);
+}
+
+#[test]
+fn dropping_one_that_waits_to_be_handed_on_keeps_the_others_in_their_place() {
+    checked(|_| {
+        let log = Log::new();
+        let (one, left) = Deferred::<u8>::new();
+        let (two, d) = Deferred::<u8>::new();
+        let (back, seen) = (log.clone(), log.clone());
+        one.on_unclaimed(move |n| back.add(format!("back {n}")));
+        d.map(move |n| seen.add(n)).report();
+        while_handing_on(move || {
+            one.fire(1);
+            two.fire(2);
+            drop(left);
+        });
+        log.expect(&["back 1", "2"]);
+    });
+}
+
+#[test]
+fn a_step_on_one_that_waits_to_be_handed_on_keeps_the_others_in_their_place() {
+    checked(|_| {
+        let log = Log::new();
+        let (one, d) = Deferred::<u8>::new();
+        let (two, e) = Deferred::<u8>::new();
+        one.on_unclaimed(|_| ());
+        let (first, second) = (log.clone(), log.clone());
+        e.map(move |n| second.add(n)).report();
+        while_handing_on(move || {
+            one.fire(1);
+            two.fire(2);
+            d.shield().map(move |n| first.add(n)).report();
+        });
+        log.expect(&["1", "2"]);
     });
 }

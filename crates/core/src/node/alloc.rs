@@ -269,6 +269,9 @@ thread_local! {
 /// In a node's class: it has a context, or `extra` is set.
 pub(super) const RARE: u8 = 0x80;
 
+/// In a node's class: it waits to be handed on. Never in a node that is freed.
+pub(super) const LISTED: u8 = 0x40;
+
 const UNIT: usize = 16;
 
 /// One less than a power of two, so that it masks a class. A small flow fits the largest.

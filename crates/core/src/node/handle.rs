@@ -63,12 +63,17 @@ impl<T: 'static, E: Fault> Handle<T, E> {
     ) -> Handle<W::Value, W::Error> {
         debug_assert!(self.n.is_done());
         let n = self.into_node();
-        // The handle's reference goes with the outcome through the queue, as a producer's would.
-        n.keep();
+        let waits_already = n.is_listed();
+        if !waits_already {
+            // The handle's reference goes with the outcome through the queue, as a producer's would.
+            n.keep();
+        }
         // SAFETY: a handle's node has no waiter, and the types are the handle's.
         let w = unsafe { Handle::new(step::attach(cx, n, work, site)) };
-        cx.complete(n);
-        cx.settle();
+        if !waits_already {
+            cx.complete(n);
+            cx.settle();
+        }
         w
     }
 

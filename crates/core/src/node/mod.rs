@@ -25,7 +25,8 @@
 //! * **I7** A `DONE` node that nobody holds or waits for goes through the list of graves, which
 //!   keeps it with a reference: no recursion. Its outcome is the list's alone.
 //! * **I8** `up` is a link of the queue only in `DONE` and `QUEUED` nodes, of the graves only in
-//!   `DONE` ones. A request stops at any node that is not `PENDING`, so it follows neither.
+//!   `DONE` ones, and a node is in one list at a time: `LISTED` says that it is handed on, when
+//!   somebody may still hold its handle. A request stops at any node that is not `PENDING`, so it follows neither.
 //! * **I9** Nodes belong to one thread. Of a flow only its `WakeCell` is seen by others.
 //! * **I10** Memory goes back to the class it came from, whatever vtable the node has now.
 //! * **I11** `context` of a node, and the thread's, is null or one count of an `Rc` of this thread.
@@ -90,7 +91,8 @@ pub(crate) struct Hdr {
     rc: Cell<u32>,
     state: Cell<State>,
     flags: Cell<u8>,
-    /// The free list it was born from (I10); with `RARE` something is to be dropped with it.
+    /// The free list it was born from (I10), and two bits: `RARE`, something is to be dropped with
+    /// it; `LISTED`, see I8.
     class: Cell<u8>,
     /// The lane of the outcome while `DONE`.
     lane: Cell<u8>,
@@ -236,6 +238,18 @@ impl Node {
     #[inline]
     fn set_rare(self) {
         self.class.set(self.class.get() | alloc::RARE);
+    }
+
+    /// Whether it stands in the list of what is handed on, with its producer's reference.
+    #[inline]
+    fn is_listed(self) -> bool {
+        self.class.get() & alloc::LISTED != 0
+    }
+
+    #[inline]
+    fn set_listed(self, listed: bool) {
+        let class = self.class.get() & !alloc::LISTED;
+        self.class.set(if listed { class | alloc::LISTED } else { class });
     }
 
     #[inline]

@@ -173,6 +173,7 @@ impl Cx {
         loop {
             let ran = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(n) = self.handing.pop().or_else(|| later.pop()) {
+                    n.set_listed(false);
                     self.hand(n, &later);
                 }
             }));
@@ -281,10 +282,15 @@ impl Cx {
     #[inline]
     pub(super) fn complete(&self, n: Node) {
         if self.in_handing.get() || !self.handing.is_empty() {
-            self.handing.push(n);
+            self.hand_later(n);
         } else {
             self.deliver(n);
         }
+    }
+
+    fn hand_later(&self, n: Node) {
+        n.set_listed(true);
+        self.handing.push(n);
     }
 
     #[inline(always)]
@@ -302,15 +308,16 @@ impl Cx {
         } else if w.vt.get().lanes & n.lane.get() != 0 {
             self.queue.push(n);
         } else {
-            self.handing.push(n);
+            self.hand_later(n);
         }
     }
 
     /// As [`Cx::release`], for a producer or a handle. An outcome that nobody can take any more is
-    /// told at that instant, even if a request on its way keeps the node.
+    /// told at that instant, even if a request on its way keeps the node; one that waits to be
+    /// handed on, when its turn comes (I8).
     #[inline]
     pub(super) fn let_go(&self, n: Node) {
-        if n.rc.get() > 1 && n.is_done() && !n.has(flag::HANDLE) {
+        if n.rc.get() > 1 && n.is_done() && !n.has(flag::HANDLE) && !n.is_listed() {
             self.bury(n);
         }
         self.release(n);
