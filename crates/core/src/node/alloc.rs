@@ -269,8 +269,11 @@ thread_local! {
 /// In a node's class: it has a context, or `extra` is set.
 pub(super) const RARE: u8 = 0x80;
 
-/// In a node's class: it waits to be handed on. Never in a node that is freed.
+/// In a node's class: it waits to be handed on.
 pub(super) const LISTED: u8 = 0x40;
+
+/// In a node's class: its outcome is the graves'.
+pub(super) const BURIED: u8 = 0x20;
 
 const UNIT: usize = 16;
 

@@ -24,7 +24,7 @@ pub(crate) struct Cx {
     /// The flow that is being polled.
     pub(super) flow: Cell<Option<Node>>,
     /// `DONE` nodes that nobody can take any more (I7).
-    pub(super) graves: List,
+    pub(super) graves: List<true>,
     pub(super) burying: Cell<bool>,
     /// The context that code runs in now (I11).
     pub(super) context: Cell<*const Frame>,
@@ -71,13 +71,13 @@ pub struct Unfinished {
     pub is_flow: bool,
 }
 
-/// A first-in first-out list through `up` (I8).
-pub(super) struct List {
+/// A first-in first-out list through `up`, or through `next` (I8).
+pub(super) struct List<const BY_NEXT: bool = false> {
     head: Cell<Option<Node>>,
     tail: Cell<Option<Node>>,
 }
 
-impl List {
+impl<const BY_NEXT: bool> List<BY_NEXT> {
     pub(super) const fn new() -> Self {
         Self { head: Cell::new(None), tail: Cell::new(None) }
     }
@@ -90,9 +90,9 @@ impl List {
     #[inline]
     pub(super) fn push(&self, n: Node) {
         debug_assert!(matches!(n.state.get(), State::Done | State::Queued));
-        n.up.set(None);
+        Self::link(&n).set(None);
         match self.tail.replace(Some(n)) {
-            Some(tail) => tail.up.set(Some(n)),
+            Some(tail) => Self::link(&tail).set(Some(n)),
             None => self.head.set(Some(n)),
         }
     }
@@ -100,7 +100,7 @@ impl List {
     #[inline]
     pub(super) fn pop(&self) -> Option<Node> {
         let n = self.head.get()?;
-        let next = n.up.take();
+        let next = Self::link(&n).take();
         self.head.set(next);
         if next.is_none() {
             self.tail.set(None);
@@ -111,10 +111,15 @@ impl List {
     /// Takes all of `others`, and puts them before what it has.
     pub(super) fn put_before(&self, others: &Self) {
         let Some(tail) = others.tail.take() else { return };
-        tail.up.set(self.head.replace(others.head.take()));
+        Self::link(&tail).set(self.head.replace(others.head.take()));
         if self.tail.get().is_none() {
             self.tail.set(Some(tail));
         }
+    }
+
+    #[inline(always)]
+    fn link(n: &Node) -> &Cell<Option<Node>> {
+        if BY_NEXT { &n.next } else { &n.up }
     }
 }
 

@@ -24,9 +24,10 @@
 //! * **I6** User code runs only with the thread held (`busy`) and every list whole.
 //! * **I7** A `DONE` node that nobody holds or waits for goes through the list of graves, which
 //!   keeps it with a reference: no recursion. Its outcome is the list's alone.
-//! * **I8** `up` is a link of the queue only in `DONE` and `QUEUED` nodes, of the graves only in
-//!   `DONE` ones, and a node is in one list at a time: `LISTED` says that it is handed on, when
-//!   somebody may still hold its handle. A request stops at any node that is not `PENDING`, so it follows neither.
+//! * **I8** `up` is a link of the queue or of what is handed on only in `DONE` and `QUEUED` nodes;
+//!   `next` is a link of the graves only in a `BURIED` node, which nobody waits for. A request
+//!   stops at any node that is not `PENDING`, so it follows neither. A node whose handle is alive
+//!   may stand in the list of what is handed on, once: `LISTED` says so.
 //! * **I9** Nodes belong to one thread. Of a flow only its `WakeCell` is seen by others.
 //! * **I10** Memory goes back to the class it came from, whatever vtable the node has now.
 //! * **I11** `context` of a node, and the thread's, is null or one count of an `Rc` of this thread.
@@ -79,9 +80,9 @@ pub(crate) fn here() -> Site {
 #[repr(C)]
 pub(crate) struct Hdr {
     vt: Cell<&'static Vt>,
-    /// Whoever waits for this node.
+    /// Whoever waits for this node; a link of the graves later (I8).
     next: Cell<Option<Node>>,
-    /// Whatever this node waits for; a link of the queue or the graves later (I8).
+    /// Whatever this node waits for; a link of the queue later (I8).
     up: Cell<Option<Node>>,
     site: Cell<Site>,
     /// Rare things: label, hooks. With `VIA` it is a site instead, see [`Node::note_via`].
@@ -91,8 +92,8 @@ pub(crate) struct Hdr {
     rc: Cell<u32>,
     state: Cell<State>,
     flags: Cell<u8>,
-    /// The free list it was born from (I10), and two bits: `RARE`, something is to be dropped with
-    /// it; `LISTED`, see I8.
+    /// The free list it was born from (I10), and three bits: `RARE`, something is to be dropped with
+    /// it; `LISTED` and `BURIED`, see I8.
     class: Cell<u8>,
     /// The lane of the outcome while `DONE`.
     lane: Cell<u8>,
@@ -237,7 +238,7 @@ impl Node {
     /// Says that `extra` or `context` is not null any more.
     #[inline]
     fn set_rare(self) {
-        self.class.set(self.class.get() | alloc::RARE);
+        self.set_in_class(alloc::RARE, true);
     }
 
     /// Whether it stands in the list of what is handed on, with its producer's reference.
@@ -248,8 +249,23 @@ impl Node {
 
     #[inline]
     fn set_listed(self, listed: bool) {
-        let class = self.class.get() & !alloc::LISTED;
-        self.class.set(if listed { class | alloc::LISTED } else { class });
+        self.set_in_class(alloc::LISTED, listed);
+    }
+
+    #[inline]
+    fn is_buried(self) -> bool {
+        self.class.get() & alloc::BURIED != 0
+    }
+
+    #[inline]
+    fn set_buried(self, buried: bool) {
+        self.set_in_class(alloc::BURIED, buried);
+    }
+
+    #[inline]
+    fn set_in_class(self, bit: u8, on: bool) {
+        let class = self.class.get() & !bit;
+        self.class.set(if on { class | bit } else { class });
     }
 
     #[inline]

@@ -190,6 +190,11 @@ impl Cx {
 
     /// Hands one on that is `DONE`, down to a callback or an end. What else there is comes later.
     fn hand(&self, n: Node, later: &List) {
+        if n.is_buried() {
+            // Left meanwhile, and told where it was left; only this list's reference is to go.
+            self.release(n);
+            return;
+        }
         let mut done = Some(n);
         while let Some(n) = done {
             later.put_before(&self.handing);
@@ -313,11 +318,11 @@ impl Cx {
     }
 
     /// As [`Cx::release`], for a producer or a handle. An outcome that nobody can take any more is
-    /// told at that instant, even if a request on its way keeps the node; one that waits to be
-    /// handed on, when its turn comes (I8).
+    /// told at that instant, even if a request on its way keeps the node, or the list of what is
+    /// handed on.
     #[inline]
     pub(super) fn let_go(&self, n: Node) {
-        if n.rc.get() > 1 && n.is_done() && !n.has(flag::HANDLE) && !n.is_listed() {
+        if n.rc.get() > 1 && n.is_done() && !n.has(flag::HANDLE) {
             self.bury(n);
         }
         self.release(n);
@@ -351,6 +356,7 @@ impl Cx {
     #[inline(never)]
     fn bury(&self, n: Node) {
         n.keep();
+        n.set_buried(true);
         self.graves.push(n);
         if self.burying.replace(true) {
             return;
@@ -383,6 +389,7 @@ impl Cx {
                 raise(&Report::destructor(payload, Some(n.site.get())));
             }
             // The state is TAKEN from before the user's code ran.
+            n.set_buried(false);
             self.release(n);
         }
         drop(outer);
