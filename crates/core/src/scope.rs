@@ -1,6 +1,7 @@
 //! A scope: what it owns has ended when it has.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -37,9 +38,9 @@ struct Owner(Rc<RefCell<Owned>>);
 
 #[derive(Default)]
 struct Owned {
-    members: Vec<Option<Canceller>>,
-    holes: Vec<usize>,
-    live: usize,
+    /// By the order in which they were added, which is that of a request.
+    members: BTreeMap<u64, Canceller>,
+    last: u64,
     waiting: Vec<Trigger<(), Never>>,
     fail_fast: Option<FailFast>,
 }
@@ -149,11 +150,11 @@ impl Scope {
     pub fn add<T: 'static, E: Fault>(&self, d: Deferred<T, E>) {
         let owned = self.0.0.clone();
         let member = d.canceller();
-        let index = owned.borrow_mut().insert(member.clone());
+        let place = owned.borrow_mut().insert(member.clone());
         let site = Location::caller();
         let arrive = Arrive::new(move |slot: Slot<T, E>, _| {
             let slot = member_ended(&owned, slot, site);
-            remove(&owned, index);
+            remove(&owned, place);
             slot
         });
         drop(d.step(arrive, site));
@@ -188,7 +189,7 @@ impl Scope {
     /// # trigger.fire(1);
     /// ```
     pub fn live(&self) -> usize {
-        self.0.0.borrow().live
+        self.0.0.borrow().members.len()
     }
 
     /// Ends when everything that it owns has ended.
@@ -273,14 +274,10 @@ impl Drop for Owner {
 }
 
 impl Owned {
-    fn insert(&mut self, member: Canceller) -> usize {
-        self.live += 1;
-        if let Some(hole) = self.holes.pop() {
-            self.members[hole] = Some(member);
-            return hole;
-        }
-        self.members.push(Some(member));
-        self.members.len() - 1
+    fn insert(&mut self, member: Canceller) -> u64 {
+        self.last += 1;
+        self.members.insert(self.last, member);
+        self.last
     }
 }
 
@@ -369,18 +366,17 @@ fn told<E: Fault>(error: E, trail: E::Trail, step: Step) -> Failure {
 }
 
 fn cancel(owned: &RefCell<Owned>) {
-    let members: Vec<Canceller> = owned.borrow().members.iter().flatten().cloned().collect();
+    let members: Vec<Canceller> = owned.borrow().members.values().cloned().collect();
     if !members.is_empty() {
         cx().enter(|| members.iter().for_each(Canceller::cancel));
     }
 }
 
-fn remove(owned: &RefCell<Owned>, index: usize) {
+fn remove(owned: &RefCell<Owned>, place: u64) {
     let mut now = owned.borrow_mut();
-    let member = now.members[index].take();
-    now.holes.push(index);
-    now.live -= 1;
-    let waiting = if now.live == 0 { std::mem::take(&mut now.waiting) } else { Vec::new() };
+    let member = now.members.remove(&place);
+    let waiting =
+        if now.members.is_empty() { std::mem::take(&mut now.waiting) } else { Vec::new() };
     drop(now);
     drop(member);
     waiting.into_iter().for_each(|trigger| trigger.fire(()));

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{Cell, Log, OnDrop, checked, outcome_of};
-use thence_core::{Deferred, Failure, Trigger, all, first, flow, join};
+use thence_core::{Deferred, Failure, Scope, Trigger, all, first, flow, join};
 
 #[test]
 fn an_error_that_a_panicking_inspect_err_looked_at_is_told() {
@@ -192,5 +192,26 @@ fn a_step_on_one_that_waits_to_be_handed_on_keeps_the_others_in_their_place() {
             d.shield().map(move |n| first.add(n)).report();
         });
         log.expect(&["1", "2"]);
+    });
+}
+
+#[test]
+fn a_scope_asks_its_members_in_the_order_they_were_added() {
+    checked(|_| {
+        let log = Log::new();
+        let scope = Scope::new();
+        let member = |n: u8| {
+            let (trigger, d) = Deferred::<u8>::new();
+            let seen = log.clone();
+            trigger.on_cancel(move || seen.add(n));
+            scope.add(d);
+            trigger
+        };
+        let (ends, stays) = (member(1), member(2));
+        ends.fire(0);
+        let last = member(3);
+        scope.cancel();
+        log.expect(&["2", "3"]);
+        drop((stays, last));
     });
 }
