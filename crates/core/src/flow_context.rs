@@ -293,6 +293,9 @@ impl Frame {
     /// The frame of code that runs in `frame`, or in none, inside the span that is current now.
     /// Nothing, if that is what `frame` says already.
     pub(crate) fn in_span_of_now(frame: Option<&Rc<Self>>) -> Option<Rc<Self>> {
+        if !tracing::dispatcher::has_been_set() {
+            return None;
+        }
         let span = Span::current();
         let known = frame.and_then(|frame| frame.span.as_ref()).and_then(Span::id);
         // No span is also what a subscriber says that does not keep track of them.

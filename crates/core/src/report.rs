@@ -285,27 +285,44 @@ pub fn unhandled() -> u64 {
     COUNT.get()
 }
 
-/// Has every report that `f` makes collected instead of handed on, and not counted.
-pub(crate) fn collected(f: impl FnOnce()) -> Vec<Report> {
-    struct Collecting {
-        hook: Option<FailureHook>,
-        count: u64,
+/// Collects this thread's reports while it lives, whatever ends it; then the hook is the one it
+/// was.
+pub(crate) struct Collecting {
+    reports: Rc<RefCell<Vec<Report>>>,
+    hook: Option<FailureHook>,
+    before: u64,
+}
+
+impl Collecting {
+    pub(crate) fn begin() -> Self {
+        let reports = Rc::<RefCell<Vec<Report>>>::default();
+        let seen = reports.clone();
+        let hook = set_failure_hook(move |report| seen.borrow_mut().push(report.clone()));
+        Self { reports, hook: Some(hook), before: COUNT.get() }
     }
-    impl Drop for Collecting {
-        fn drop(&mut self) {
-            COUNT.set(self.count);
-            if let Some(hook) = self.hook.take() {
-                restore_failure_hook(hook);
-            }
+
+    /// How many were made since it began, those among them that went to another hook.
+    pub(crate) fn made(&self) -> u64 {
+        COUNT.get() - self.before
+    }
+
+    /// What was collected.
+    pub(crate) fn take(&self) -> Vec<Report> {
+        self.reports.take()
+    }
+
+    /// Takes what was made meanwhile out of the count.
+    pub(crate) fn uncount(&self) {
+        COUNT.set(self.before);
+    }
+}
+
+impl Drop for Collecting {
+    fn drop(&mut self) {
+        if let Some(hook) = self.hook.take() {
+            restore_failure_hook(hook);
         }
     }
-    let reports = Rc::new(RefCell::new(Vec::new()));
-    let seen = reports.clone();
-    let hook = set_failure_hook(move |report| seen.borrow_mut().push(report.clone()));
-    let collecting = Collecting { hook: Some(hook), count: COUNT.get() };
-    f();
-    drop(collecting);
-    reports.take()
 }
 
 /// Hands `report` to this thread's failure hook, as if it had reached an end unhandled.

@@ -13,10 +13,11 @@
 
 use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
 
 use crate::hosting::{self, Live};
-use crate::report::{self, Report};
+use crate::report::{Collecting, Report};
 use crate::{Failure, Outcome, flow};
 
 /// Runs a test's body, then whatever it set off on this thread until nothing more is due.
@@ -40,15 +41,11 @@ use crate::{Failure, Outcome, flow};
 #[doc(alias = "flushLoggedErrors")]
 pub fn check<R>(body: impl FnOnce() -> R) -> R {
     let before = hosting::live();
-    let counted = crate::unhandled();
-    let reports = Rc::<RefCell<Vec<Report>>>::default();
-    let seen = reports.clone();
-    let hook = crate::set_failure_hook(move |report| seen.borrow_mut().push(report.clone()));
+    let collecting = Collecting::begin();
     let result = body();
     hosting::run_until_idle();
-    crate::restore_failure_hook(hook);
 
-    let wrong = faults(&reports.take(), crate::unhandled() - counted, before);
+    let wrong = faults(&collecting.take(), collecting.made(), before);
     assert!(wrong.is_empty(), "{wrong}");
     result
 }
@@ -113,7 +110,15 @@ pub fn check_flow<T: 'static>(body: impl Future<Output = Result<T, Failure>> + '
 /// ```
 #[track_caller]
 pub fn expect_unhandled(count: usize, f: impl FnOnce()) -> Vec<Report> {
-    let reports = report::collected(f);
+    let collecting = Collecting::begin();
+    // However `f` ends: what it was expected to make is no fault of the test around it.
+    let ran = catch_unwind(AssertUnwindSafe(f));
+    collecting.uncount();
+    let reports = collecting.take();
+    drop(collecting);
+    if let Err(panic) = ran {
+        resume_unwind(panic);
+    }
     if reports.len() != count {
         let listed = list(&reports);
         panic!("expected {count} unhandled, there were {}:{listed}", reports.len());

@@ -50,6 +50,16 @@ fn a_check_fails_on_what_nobody_handled() {
 }
 
 #[test]
+fn a_body_that_panics_leaves_the_hook_as_it_was() {
+    checked(|reports| {
+        let said = panic_of(|| testing::check(|| panic!("the test's own")));
+        assert_eq!(said, "the test's own");
+        fail();
+        reports.expect(&["refused"]);
+    });
+}
+
+#[test]
 fn a_check_fails_on_what_went_to_a_hook_of_the_tests_own() {
     checked(|reports| {
         let said = panic_of(|| {

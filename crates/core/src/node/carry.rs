@@ -37,9 +37,6 @@ impl Cx {
     /// The frame of code that is written now, with the span it is in.
     pub(crate) fn captured(&self) -> Option<Rc<Frame>> {
         let frame = self.current_frame();
-        if !tracing::dispatcher::has_been_set() {
-            return frame;
-        }
         Frame::in_span_of_now(frame.as_ref()).or(frame)
     }
 
