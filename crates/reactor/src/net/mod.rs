@@ -12,3 +12,4 @@ mod inbound;
 mod listener;
 mod outbound;
 mod stream;
+pub mod tls;
