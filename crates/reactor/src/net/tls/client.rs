@@ -5,10 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use thence_core::Deferred;
+
 use super::{
-    Certificates, Roots, TlsVersion,
+    Certificates, Roots, TlsStream, TlsVersion,
     session::{ClientSide, Engine, Settings},
+    stream,
 };
+use crate::net::Transport;
 
 /// Speaks TLS with servers. A clone shares its sessions.
 #[doc(alias = "TlsConnector")]
@@ -55,8 +59,23 @@ impl TlsClient {
         self.with(|client| client.settings.only = Some(version))
     }
 
+    /// Speaks TLS with the host `name`, or an address, at the other end of `stream`.
+    ///
+    /// It waits for as long as the other end takes: set it a [`timeout`](crate::DeferredExt::timeout).
+    /// Cancelled or left before both ends have agreed, the connection is broken.
+    ///
+    /// # Errors
+    ///
+    /// The Deferred fails when `name` is none; when the certificate is of nobody that is trusted,
+    /// for another name or out of its time; when the other end does not speak TLS, shares no version
+    /// or protocol, or hangs up; and when something was written to `stream` that has not left.
+    #[track_caller]
+    pub fn connect(&self, stream: impl Into<Transport>, name: &str) -> Deferred<TlsStream> {
+        stream::secure(stream.into(), self.engine(name))
+    }
+
     /// The client's end of a new connection to `name`.
-    pub(in crate::net) fn engine(&self, name: &str) -> io::Result<Engine> {
+    pub(super) fn engine(&self, name: &str) -> io::Result<Engine> {
         let current = self.certificates.as_ref().map(Certificates::current);
         let generation = current.as_ref().map_or(0, |(generation, _)| *generation);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);

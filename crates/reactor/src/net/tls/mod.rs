@@ -1,10 +1,9 @@
 //! TLS 1.2 and 1.3, by rustls.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "nothing connects the ends yet"))]
-
+pub(in crate::net) use self::session::Engine;
 pub use self::{
     certificates::Certificates, client::TlsClient, roots::Roots, server::TlsServer,
-    version::TlsVersion,
+    stream::TlsStream, version::TlsVersion,
 };
 
 mod certificates;
@@ -13,4 +12,5 @@ mod files;
 mod roots;
 mod server;
 mod session;
+mod stream;
 mod version;

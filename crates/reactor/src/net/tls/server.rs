@@ -5,10 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use thence_core::Deferred;
+
 use super::{
-    Certificates, Roots, TlsVersion,
+    Certificates, Roots, TlsStream, TlsVersion,
     session::{Engine, ServerSide, Settings},
+    stream,
 };
+use crate::net::Transport;
 
 /// Speaks TLS with clients. A clone shares its sessions.
 #[doc(alias = "TlsAcceptor")]
@@ -54,8 +58,24 @@ impl TlsServer {
         self.with(|server| server.settings.only = Some(version))
     }
 
+    /// Speaks TLS with whoever is at the other end of `stream`.
+    ///
+    /// It waits for as long as the other end takes: set it a [`timeout`](crate::DeferredExt::timeout).
+    /// Cancelled or left before both ends have agreed, the connection is broken. What has come and
+    /// was not read is the beginning of the handshake.
+    ///
+    /// # Errors
+    ///
+    /// The Deferred fails when the other end does not speak TLS, refuses the certificate, shares no
+    /// version or protocol, or hangs up; and when something was written to `stream` that has not
+    /// left. The other end is told, as far as TLS has words for it.
+    #[track_caller]
+    pub fn accept(&self, stream: impl Into<Transport>) -> Deferred<TlsStream> {
+        stream::secure(stream.into(), self.engine())
+    }
+
     /// The server's end of a new connection.
-    pub(in crate::net) fn engine(&self) -> io::Result<Engine> {
+    pub(super) fn engine(&self) -> io::Result<Engine> {
         let (generation, identity) = self.certificates.current();
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, side)) = &*made

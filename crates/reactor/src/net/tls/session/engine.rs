@@ -112,6 +112,10 @@ impl Engine {
         std::mem::take(&mut self.out).freeze()
     }
 
+    pub(in crate::net) fn has_ciphertext(&self) -> bool {
+        !self.out.is_empty()
+    }
+
     pub(in crate::net) fn is_handshaking(&self) -> bool {
         self.session.is_handshaking()
     }
@@ -119,6 +123,18 @@ impl Engine {
     /// Whether the other end has said that it sends nothing more.
     pub(in crate::net) fn peer_has_closed(&self) -> bool {
         self.peer_closed
+    }
+
+    pub(in crate::net) fn is_client(&self) -> bool {
+        matches!(self.session, Connection::Client(_))
+    }
+
+    /// The other end, in words.
+    pub(in crate::net) fn peer(&self) -> String {
+        match &self.end {
+            End::Client { name, .. } => format!("`{name}`"),
+            End::Server { .. } => "a client".into(),
+        }
     }
 
     pub(in crate::net) fn alpn(&self) -> Option<&[u8]> {

@@ -91,7 +91,9 @@ fn certificate(error: &CertificateError, end: &End) -> String {
             "{whose} is valid from {} from now on: is the clock right?",
             days(*time, *not_before)
         ),
-        CertificateError::BadSignature => format!("{whose} has a signature that is not right"),
+        CertificateError::BadSignature => format!(
+            "{whose} has a signature that is not right: is it of another CA of the same name?"
+        ),
         CertificateError::Revoked => format!("{whose} was revoked"),
         error => format!("{whose} is refused: {error}"),
     }
