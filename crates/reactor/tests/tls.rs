@@ -506,11 +506,8 @@ fn poll_write_holds_back_what_nobody_reads() {
     let chunk = numbers(10_000);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     let mut taken = 0;
-    loop {
-        match near.poll_write(&mut context, &chunk) {
-            Poll::Ready(n) => taken += n.unwrap(),
-            Poll::Pending => break,
-        }
+    while let Poll::Ready(n) = near.poll_write(&mut context, &chunk) {
+        taken += n.unwrap();
         world.settle();
         assert!(taken < 200_000, "it takes without an end");
     }
