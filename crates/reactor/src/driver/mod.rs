@@ -27,12 +27,14 @@ use bytes::Bytes;
 pub use self::{
     arena::{Arena, Key},
     buffers::Buffers,
+    choice::{Candidate, Choice, Verdict, choice},
     socket::Socket,
 };
 pub use crate::jobs::Jobs;
 
 mod arena;
 mod buffers;
+pub(crate) mod choice;
 pub mod manual;
 pub mod ready;
 mod socket;
