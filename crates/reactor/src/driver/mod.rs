@@ -28,12 +28,15 @@ pub use self::{
     arena::{Arena, Key},
     buffers::Buffers,
     socket::{Socket, SocketKind},
+    choice::{Candidate, Choice, Verdict, choice},
+    socket::Socket,
 };
 pub use crate::jobs::Jobs;
 
 mod address;
 mod arena;
 mod buffers;
+pub(crate) mod choice;
 pub mod manual;
 pub mod ready;
 mod socket;
