@@ -63,6 +63,7 @@
 #![deny(unsafe_code)]
 
 pub mod driver;
+pub mod fs;
 pub mod net;
 
 mod backoff;
