@@ -62,6 +62,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod dns;
 pub mod driver;
 pub mod fs;
 pub mod net;
