@@ -66,6 +66,7 @@ pub mod dns;
 pub mod driver;
 pub mod fs;
 pub mod net;
+pub mod process;
 
 mod backoff;
 mod drain;
