@@ -27,9 +27,8 @@ pub use self::{
     address::{Address, UnixAddr},
     arena::{Arena, Key},
     buffers::Buffers,
-    socket::{Socket, SocketKind},
     choice::{Candidate, Choice, Verdict, choice},
-    socket::Socket,
+    socket::{Socket, SocketKind},
 };
 pub use crate::jobs::Jobs;
 
