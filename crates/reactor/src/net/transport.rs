@@ -194,6 +194,7 @@ impl Transport {
 
 impl From<Rc<Connection>> for Transport {
     fn from(connection: Rc<Connection>) -> Self {
+        connection.take_up();
         Transport(connection)
     }
 }
