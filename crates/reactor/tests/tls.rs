@@ -343,6 +343,27 @@ fn a_handshake_that_hangs_times_out_and_closes() {
 }
 
 #[test]
+fn a_handshake_that_nobody_waits_for_closes_at_once() {
+    let quit: [fn(Deferred<TlsStream>); 2] = [
+        |accepting| drop(accepting),
+        |accepting| {
+            accepting.cancel();
+            drop(accepting);
+        },
+    ];
+    for how in quit {
+        let mut world = World::new();
+        let (server, _) = ends();
+        let (accepting, peer) = at_the_door(&mut world, &server);
+        world.settle();
+        assert!(!peer.is_at_end());
+        how(accepting);
+        world.settle();
+        assert!(peer.is_at_end());
+    }
+}
+
+#[test]
 fn a_handshake_that_is_cancelled_or_left_at_any_point_closes() {
     let (server, client) = ends();
     for is_client in [false, true] {
