@@ -98,7 +98,7 @@ impl Connection {
         drop(engine);
         let Some(trigger) = layer.handshake.take() else { return };
         match is_over {
-            Ok(()) => trigger.fire(TlsStream::new(Transport::from(self.clone()))),
+            Ok(()) => trigger.fire(TlsStream::new(Transport::over(self.clone()))),
             Err(error) => {
                 trigger.fail(Failure::from(error).context(format!("TLS handshake with {with}")));
             }
@@ -125,6 +125,8 @@ impl Connection {
             return false;
         }
         layer.lingering.has_begun.set(true);
+        // What was not read and who is to read it are gone; what comes from here on is new.
+        drop(self.reading.borrow_mut().inbound.begin_anew());
         let this = self.this.clone();
         let timer = self.hub.at(later(self.hub.now(), LINGER), |_| {
             Due::Call(Box::new(move || {
