@@ -185,10 +185,32 @@ fn what_is_written_before_a_stream_is_dropped_goes_out() {
 }
 
 #[test]
-fn a_client_that_is_dropped_waits_for_the_other_end_but_not_for_ever() {
+fn an_answer_arrives_whole_though_the_end_of_the_request_was_not_read() {
+    let ends = Rc::new(ends());
+    on_each_driver(|_| {
+        let ends = ends.clone();
+        async move {
+            let (near, far) = connected(&ends.0, &ends.1).await?;
+            near.write("request").await?;
+            assert_eq!(far.read(7).await?, "request");
+            near.shutdown().await?;
+            let all = numbers(8 << 20);
+            far.write(all.clone()).report();
+            far.shutdown().report();
+            drop(far);
+            assert!(near.read_exact(all.len()).await? == all);
+            assert_eq!(near.read(1).await?, "");
+            Ok(())
+        }
+    });
+}
+
+#[test]
+fn a_stream_that_is_dropped_waits_for_the_other_end_but_not_for_ever() {
     let mut world = World::new();
     let (near, far) = pair(&mut world);
     drop(near);
+    world.settle();
     world.pass(ms(999));
     assert_eq!(
         kind(&watch_to_the_end(&mut world, far.read(1)).err()),
@@ -204,6 +226,7 @@ fn a_client_that_is_dropped_waits_for_the_other_end_but_not_for_ever() {
 
     let (near, far) = pair(&mut world);
     drop(near);
+    world.settle();
     world.pass(ms(1000));
     let write = watch(far.write("anybody?"));
     world.settle();
@@ -211,7 +234,7 @@ fn a_client_that_is_dropped_waits_for_the_other_end_but_not_for_ever() {
 }
 
 #[test]
-fn a_run_waits_for_a_client_that_waits_for_the_other_end() {
+fn a_run_waits_for_a_stream_that_waits_for_the_other_end() {
     let (server, client) = ends();
     let manual = Manual::new();
     let builder = Reactor::builder().signals(false).driver(manual.clone());

@@ -147,6 +147,7 @@ impl Connection {
             drop(writing);
             wakers.into_iter().for_each(Waker::wake);
             finished.into_iter().for_each(|trigger| trigger.fire(()));
+            self.after_sending();
         }
     }
 
@@ -184,6 +185,7 @@ impl Connection {
         for trigger in waiting {
             trigger.fail(Failure::from(broken.error()));
         }
+        self.after_sending();
     }
 
     pub(super) fn flush_soon(self: &Rc<Self>) {

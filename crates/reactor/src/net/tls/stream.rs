@@ -16,9 +16,10 @@ use crate::net::Transport;
 /// cut a connection. Dropping a `TlsStream` says no close_notify: what was written goes out, and the
 /// other end learns that there may have been more. End with a `shutdown` what is complete.
 ///
-/// A client that is dropped waits a second for the server's end, and so does the run it is in: to
-/// close while the server's session tickets are unread would reset the connection, and what was
-/// written and has not arrived would be lost.
+/// When a stream was dropped and all that was written is out, its connection stays for a second or
+/// until the other end ends, and so does the run it is in: to close while something of TLS's own is
+/// unread (a server's session tickets, the other's close_notify) would reset the connection, and
+/// what was written and has not arrived would be lost.
 pub struct TlsStream(Transport);
 
 impl TlsStream {
