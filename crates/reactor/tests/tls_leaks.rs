@@ -4,18 +4,17 @@
 #[path = "common/ca.rs"]
 mod ca;
 mod common;
+#[path = "common/tls.rs"]
+mod tls;
 
 use std::fs;
 
-use ca::Ca;
 use common::{ANY, ms};
 use thence_reactor::{
     DeferredExt, after,
-    net::{
-        TcpListener, TcpStream,
-        tls::{Certificates, Roots, TlsClient, TlsServer},
-    },
+    net::{TcpListener, TcpStream},
 };
+use tls::{NAME, ends};
 
 const ROUNDS: usize = 60;
 
@@ -25,10 +24,7 @@ fn open_descriptors() -> usize {
 
 #[test]
 fn handshakes_leave_no_descriptor_open_however_they_end() {
-    let ca = Ca::new("test");
-    let pair = ca.issue("app.example");
-    let server = TlsServer::new(&Certificates::from_pem(&pair.chain, &pair.key).unwrap());
-    let client = TlsClient::new(&Roots::from_pem(&ca.pem).unwrap());
+    let (server, client) = ends();
     thence_reactor::test(async move {
         let listener = TcpListener::bind(ANY)?;
         let before = open_descriptors();
@@ -39,7 +35,7 @@ fn handshakes_leave_no_descriptor_open_however_they_end() {
             let accepting = server.accept(far);
             match round % 6 {
                 0 => {
-                    let near = client.connect(near, "app.example").await?;
+                    let near = client.connect(near, NAME).await?;
                     let far = accepting.await?;
                     let write = near.write(vec![0; 100_000]);
                     drop(far.read_exact(100_000).await?);
@@ -48,16 +44,16 @@ fn handshakes_leave_no_descriptor_open_however_they_end() {
                 1 => drop(client.connect(near, "other.example").await.unwrap_err()),
                 2 => {
                     drop(accepting);
-                    drop(client.connect(near, "app.example").await.unwrap_err());
+                    drop(client.connect(near, NAME).await.unwrap_err());
                 }
                 3 => {
                     accepting.cancel();
-                    drop(client.connect(near, "app.example").await.unwrap_err());
+                    drop(client.connect(near, NAME).await.unwrap_err());
                 }
                 // Nobody at the other end says a word.
                 4 => drop(accepting.timeout(ms(1)).await.unwrap_err()),
                 _ => {
-                    drop(client.connect(near, "app.example"));
+                    drop(client.connect(near, NAME));
                     drop(accepting.await.unwrap_err());
                 }
             }

@@ -3,19 +3,17 @@
 #[path = "common/ca.rs"]
 mod ca;
 mod common;
+#[path = "common/tls.rs"]
+mod tls;
 
 use std::io;
 
-use ca::Ca;
 use common::{ANY, World, watch};
-use thence_core::Failure;
 use thence_reactor::{
     driver::manual::Peer,
-    net::{
-        TcpListener, TcpStream,
-        tls::{Certificates, Roots, TlsClient, TlsServer, TlsStream},
-    },
+    net::{TcpListener, TcpStream, tls::TlsStream},
 };
+use tls::{NAME, ends, kind};
 
 struct Middle {
     /// What the client is connected to, and what is connected to the server.
@@ -40,24 +38,17 @@ impl Middle {
 
 /// The client's end, the server's, and whoever is between them.
 fn connected(world: &mut World) -> (TlsStream, TlsStream, Middle) {
-    let ca = Ca::new("test");
-    let pair = ca.issue("app.example");
-    let server = TlsServer::new(&Certificates::from_pem(&pair.chain, &pair.key).unwrap());
-    let client = TlsClient::new(&Roots::from_pem(&ca.pem).unwrap());
+    let (server, client) = ends();
     let (door, listener) = (world.manual.listen(ANY).unwrap(), TcpListener::bind(ANY).unwrap());
     let near = watch(TcpStream::connect(door.local_addr()));
     let far = watch(listener.accept());
     let to_server = world.manual.connect(listener.local_addr()).unwrap();
     world.settle();
     let middle = Middle { to_client: door.accept().unwrap(), to_server };
-    let near = watch(client.connect(near.ok(), "app.example"));
+    let near = watch(client.connect(near.ok(), NAME));
     let far = watch(server.accept(far.ok().0));
     middle.carry(world);
     (near.ok(), far.ok(), middle)
-}
-
-fn kind(failure: &Failure) -> io::ErrorKind {
-    failure.downcast_ref::<io::Error>().map(io::Error::kind).expect("an I/O error")
 }
 
 #[test]
