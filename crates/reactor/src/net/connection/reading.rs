@@ -232,7 +232,7 @@ impl Connection {
         reading.let_go = true;
         let left = reading.take_left();
         let nobody = reading.waiters.is_empty();
-        let idle = reading.op.filter(|_| nobody);
+        let idle = reading.op.filter(|_| nobody && !self.listens());
         if idle.is_none() {
             for (_, trigger) in reading.waiters.iter() {
                 let this = self.this.clone();

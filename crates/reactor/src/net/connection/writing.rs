@@ -146,6 +146,7 @@ impl Connection {
             drop(writing);
             wakers.into_iter().for_each(Waker::wake);
             finished.into_iter().for_each(|trigger| trigger.fire(()));
+            self.after_sending();
         }
     }
 
@@ -212,6 +213,7 @@ impl Connection {
         for trigger in waiting {
             trigger.fail(Failure::from(broken.error()));
         }
+        self.after_sending();
     }
 
     pub(super) fn flush_soon(self: &Rc<Self>) {
