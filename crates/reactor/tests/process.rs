@@ -264,6 +264,12 @@ fn kill_on_drop_kills_once_nobody_has_or_waits_for_the_child() {
         assert!(is_there(id));
         drop(wait);
         gone(id).await;
+
+        let mut kept = spawn()?;
+        drop(kept.wait());
+        after(ms(5)).await;
+        assert!(is_there(kept.id()));
+        drop(kept);
         Ok(())
     });
 }
@@ -376,7 +382,8 @@ fn a_drain_that_is_cut_kills_whom_somebody_waits_for() {
 #[test]
 fn the_manual_driver_has_no_children_and_starts_none() {
     let _world = World::new();
-    let error = Command::new("touch").arg("/nothing/here").spawn().unwrap_err();
+    // Nobody has looked for the program yet.
+    let error = Command::new("no-such-program").spawn().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("manual driver has no descriptors"), "{error}");
     let never: Deferred<_> = Command::new("true").status();
