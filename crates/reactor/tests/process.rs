@@ -23,9 +23,16 @@ fn sh(script: &str) -> Command {
     command
 }
 
-/// A child that does not end by itself.
+/// Does not end by itself. Where a test fails it may be left, and must keep nobody waiting who reads
+/// what tests print.
+fn sleep() -> Command {
+    let mut sleep = Command::new("sleep");
+    sleep.arg("1000").stdout(Stdio::null()).stderr(Stdio::null());
+    sleep
+}
+
 fn sleeper() -> Child {
-    Command::new("sleep").arg("1000").spawn().unwrap()
+    sleep().spawn().unwrap()
 }
 
 /// Whether there is such a process; a zombie is one.
@@ -251,7 +258,7 @@ fn a_scope_that_ends_early_or_is_cancelled_kills_its_children() {
 #[test]
 fn kill_on_drop_kills_once_nobody_has_or_waits_for_the_child() {
     test(async {
-        let spawn = || Command::new("sleep").arg("1000").kill_on_drop(true).spawn();
+        let spawn = || sleep().kill_on_drop(true).spawn();
         let child = spawn()?;
         let id = child.id();
         drop(child);
@@ -352,7 +359,7 @@ fn what_still_runs_at_the_reactor_s_end_is_killed_or_left_by_choice() {
     let mut reactor = Reactor::builder().signals(false).drain(ms(1)).build().unwrap();
     let (killed, left) = reactor
         .run(async {
-            let left = Command::new("sleep").arg("1000").outlive(true).spawn()?;
+            let left = sleep().outlive(true).spawn()?;
             Ok((sleeper(), left))
         })
         .unwrap();
