@@ -1,0 +1,102 @@
+//! One connection of the load.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+/// Bytes between one mark of the message's number and the next.
+const BLOCK: usize = 64;
+
+/// A connection with at most one message under way.
+#[derive(Debug)]
+pub struct Connection {
+    socket: TcpStream,
+    /// In each block its place, the connection's number and the message's: an answer that is old,
+    /// another connection's or out of order differs.
+    message: Vec<u8>,
+    number: u32,
+    /// How much of the message the kernel has taken.
+    sent: usize,
+    /// What came back of it so far.
+    answer: Vec<u8>,
+    received: usize,
+    /// Answers in this run.
+    pub answered: u64,
+}
+
+impl Connection {
+    /// Connects to a server.
+    ///
+    /// # Errors
+    ///
+    /// The server is not there.
+    pub fn open(address: SocketAddr, number: u32, length: usize) -> io::Result<Self> {
+        let socket = TcpStream::connect(address)?;
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        let mut message = vec![0; length];
+        for (place, block) in message.chunks_exact_mut(BLOCK).enumerate() {
+            let fill = place.wrapping_mul(31).wrapping_add(number as usize);
+            block.fill(fill as u8);
+            block[4..8].copy_from_slice(&number.to_le_bytes());
+            block[8..12].copy_from_slice(&(place as u32).to_le_bytes());
+        }
+        let (sent, received) = (length, length);
+        let answer = vec![0; length];
+        Ok(Self { socket, message, number: 0, sent, answer, received, answered: 0 })
+    }
+
+    /// What epoll has to be told of.
+    pub fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    /// Sends the next message, or as much of it as the kernel takes.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke.
+    pub fn send(&mut self) -> io::Result<()> {
+        self.number = self.number.wrapping_add(1);
+        for block in self.message.chunks_exact_mut(BLOCK) {
+            block[..4].copy_from_slice(&self.number.to_le_bytes());
+        }
+        (self.sent, self.received) = (0, 0);
+        self.send_rest()
+    }
+
+    /// Sends and takes what can be, and says whether that made the answer whole.
+    ///
+    /// # Errors
+    ///
+    /// An answer that is not what was sent, or a connection that broke.
+    pub fn advance(&mut self) -> io::Result<bool> {
+        if self.received == self.answer.len() {
+            return Ok(false);
+        }
+        self.send_rest()?;
+        while self.received < self.answer.len() {
+            match self.socket.read(&mut self.answer[self.received..]) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => self.received += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        if self.answer != self.message {
+            return Err(io::Error::other("an answer is not what was sent"));
+        }
+        self.answered += 1;
+        Ok(true)
+    }
+
+    fn send_rest(&mut self) -> io::Result<()> {
+        while self.sent < self.message.len() {
+            match self.socket.write(&self.message[self.sent..]) {
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
