@@ -100,3 +100,75 @@ impl Connection {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A connection with a message under way, and the server's end of it.
+    fn sent(length: usize) -> (Connection, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let mut connection = Connection::open(listener.local_addr().unwrap(), 7, length).unwrap();
+        connection.send().unwrap();
+        (connection, listener.accept().unwrap().0)
+    }
+
+    /// Advances until there is an answer or an error.
+    fn answer(connection: &mut Connection) -> io::Result<()> {
+        while !connection.advance()? {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_message_larger_than_the_kernels_buffers_goes_and_comes_in_parts() {
+        const LENGTH: usize = 16 << 20;
+        let (mut connection, mut server) = sent(LENGTH);
+        assert!(connection.sent < LENGTH);
+        let echo = std::thread::spawn(move || {
+            let mut message = vec![0; LENGTH];
+            server.read_exact(&mut message).unwrap();
+            server.write_all(&message).unwrap();
+        });
+        answer(&mut connection).unwrap();
+        echo.join().unwrap();
+        assert_eq!(connection.answered, 1);
+        assert!(!connection.advance().unwrap(), "it was answered before");
+    }
+
+    #[test]
+    fn blocks_that_changed_places_are_refused() {
+        let (mut connection, mut server) = sent(2 * BLOCK);
+        let mut message = [0; 2 * BLOCK];
+        server.read_exact(&mut message).unwrap();
+        message.rotate_left(BLOCK);
+        server.write_all(&message).unwrap();
+        let error = answer(&mut connection).unwrap_err();
+        assert_eq!(error.to_string(), "an answer is not what was sent");
+    }
+
+    #[test]
+    fn an_old_answer_is_refused() {
+        let (mut connection, mut server) = sent(BLOCK);
+        let mut message = [0; BLOCK];
+        server.read_exact(&mut message).unwrap();
+        server.write_all(&message).unwrap();
+        answer(&mut connection).unwrap();
+        connection.send().unwrap();
+        server.write_all(&message).unwrap();
+        let error = answer(&mut connection).unwrap_err();
+        assert_eq!(error.to_string(), "an answer is not what was sent");
+    }
+
+    #[test]
+    fn a_server_that_hangs_up_is_an_error() {
+        let (mut connection, mut server) = sent(BLOCK);
+        server.read_exact(&mut [0; BLOCK]).unwrap();
+        drop(server);
+        let error = answer(&mut connection).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+    }
+}

@@ -116,6 +116,11 @@ impl Server {
         }
     }
 
+    /// Whether something interprets it, which takes half a minute to start under callgrind.
+    pub fn is_interpreted(&self) -> bool {
+        matches!(self.by, By::Script(_))
+    }
+
     /// Serves connections to their end.
     ///
     /// # Errors
