@@ -116,15 +116,12 @@ impl Row {
     }
 
     /// Counts instructions. Under callgrind a server is so slow that all connections have a message
-    /// for it at each wait: what a wait costs is shared by them. One that spins would count for as
-    /// long as there is nothing to do, and interpreters take too long to be asked in every shape.
+    /// for it at each wait: what a wait costs is shared by them.
     fn count(&mut self, shape: Shape) -> io::Result<()> {
-        if matches!(self.server.role, Role::Spinning)
-            || self.server.is_interpreted() && shape.name != Shape::BASE.name
-        {
+        let Some(sizes) = self.server.sizes(shape) else {
             return Ok(());
-        }
-        let each = callgrind::per_operation(shape.sizes, |each| {
+        };
+        let each = callgrind::per_operation(sizes, |each| {
             let profile = Profile::new(self.server.name);
             let mut peer = Peer::start_under(&profile, &self.program, shape)?;
             peer.window(Until::Each(each))?;

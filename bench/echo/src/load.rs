@@ -21,6 +21,8 @@ const PATIENCE: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 pub struct Load {
     epoll: OwnedFd,
     connections: Vec<Connection>,
+    /// For what comes back, until it is checked.
+    buffer: Vec<u8>,
 }
 
 /// When a run of messages ends.
@@ -60,7 +62,7 @@ impl Load {
             epoll::add(&epoll, connection.socket(), data, changes)?;
             connections.push(connection);
         }
-        Ok(Self { epoll, connections })
+        Ok(Self { epoll, connections, buffer: vec![0; shape.message] })
     }
 
     /// Sends messages on all connections, one at a time on each, and ends with all of them answered
@@ -89,7 +91,7 @@ impl Load {
             let over = matches!(until, Until::Passed(time) if now - start >= time);
             for event in &*ready {
                 let connection = &mut self.connections[event.data.u64() as usize];
-                if !connection.advance()? {
+                if !connection.advance(&mut self.buffer)? {
                     continue;
                 }
                 run.answers += 1;

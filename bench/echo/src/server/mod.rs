@@ -116,9 +116,17 @@ impl Server {
         }
     }
 
-    /// Whether something interprets it, which takes half a minute to start under callgrind.
-    pub fn is_interpreted(&self) -> bool {
-        matches!(self.by, By::Script(_))
+    /// Messages on each connection at which its instructions are counted, if they are. What spins
+    /// would count for as long as there is nothing to do, and interpreters take too long under
+    /// callgrind to be counted in every shape.
+    pub fn sizes(&self, shape: Shape) -> Option<(u64, u64)> {
+        let (small, large) = shape.sizes;
+        match self.by {
+            By::With(..) => None,
+            By::Script(script) => (shape.name == Shape::BASE.name)
+                .then_some((small * script.warm_up, large * script.warm_up)),
+            By::Here(_) | By::Libuv => Some((small, large)),
+        }
     }
 
     /// Serves connections to their end.

@@ -61,6 +61,9 @@ pub struct Script {
     /// What may run it; the first that can is taken.
     interpreters: &'static [&'static str],
     file: &'static str,
+    /// How many times as many messages as others it needs before it works as it will: Node compiles
+    /// what it has run often.
+    pub warm_up: u64,
 }
 
 impl Script {
@@ -68,6 +71,7 @@ impl Script {
         what: "Node.js",
         interpreters: &["node"],
         file: concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/with_node.js"),
+        warm_up: 5,
     };
 
     /// The first Python on the path need not be the system's, which has what Debian brings.
@@ -75,6 +79,7 @@ impl Script {
         what: "Twisted",
         interpreters: &["python3", "/usr/bin/python3"],
         file: concat!(env!("CARGO_MANIFEST_DIR"), "/src/server/with_twisted.py"),
+        warm_up: 1,
     };
 
     /// The program it is, if something can run it.
