@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    io,
+    fmt, io,
     net::Shutdown,
     rc::{Rc, Weak},
     task::Waker,
@@ -14,7 +14,7 @@ pub(super) use self::reading::Need;
 use self::reading::Reading;
 use super::outbound::{Broken, Outbound};
 use crate::{
-    driver::{Done, Key, Socket},
+    driver::{Done, Key, Socket, SocketKind},
     hub::{Flush, Hub, Sink},
 };
 
@@ -25,7 +25,8 @@ mod writing;
 /// as somebody waits.
 pub(super) struct Connection {
     hub: Rc<Hub>,
-    pub(super) socket: Socket,
+    /// None once a pipe has said that it is through, which it does by closing.
+    socket: RefCell<Option<Socket>>,
     this: Weak<Self>,
     reading: RefCell<Reading>,
     writing: RefCell<Outbound>,
@@ -35,17 +36,31 @@ impl Connection {
     pub(super) fn new(hub: Rc<Hub>, socket: Socket) -> Rc<Self> {
         Rc::new_cyclic(|this| Connection {
             hub,
-            socket,
+            socket: RefCell::new(Some(socket)),
             this: this.clone(),
             reading: RefCell::default(),
             writing: RefCell::default(),
         })
     }
 
+    pub(super) fn socket(&self) -> Option<Socket> {
+        self.socket.borrow().clone()
+    }
+
+    /// Says that no more will be sent.
+    fn finish(&self) -> io::Result<()> {
+        let Some(socket) = self.socket() else { return Ok(()) };
+        if socket.kind() == SocketKind::Pipe {
+            self.socket.take();
+            return Ok(());
+        }
+        socket.shutdown(Shutdown::Write)
+    }
+
     /// Breaks it.
     pub(super) fn abort(self: &Rc<Self>) {
         // The peer is gone already, or learns it now.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.socket().map(|socket| socket.shutdown(Shutdown::Both));
         let sending = self.writing.borrow().op;
         sending.into_iter().for_each(|key| self.hub.cancel(key));
         self.fail_writes(&Broken::aborted());
@@ -94,6 +109,15 @@ impl Flush for Connection {
     fn flush(self: Rc<Self>) {
         self.writing.borrow_mut().listed = false;
         self.send();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.socket() {
+            Some(socket) => socket.fmt(f),
+            None => f.write_str("closed"),
+        }
     }
 }
 

@@ -155,7 +155,11 @@ impl Connection {
         if max == 0 {
             return;
         }
-        match self.hub.submit(Op::Recv { socket: self.socket.clone(), max }, self.clone()) {
+        let submitted = match self.socket() {
+            Some(socket) => self.hub.submit(Op::Recv { socket, max }, self.clone()),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match submitted {
             Ok(key) => self.reading.borrow_mut().op = Some(key),
             Err(error) => self.received(Err(error)),
         }

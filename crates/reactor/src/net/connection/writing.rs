@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, IoSlice},
-    net::Shutdown,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
@@ -113,8 +112,11 @@ impl Connection {
         }
         drop(writing);
         if let Some(buffers) = self.change(Outbound::take_batch) {
-            let op = Op::Send { socket: self.socket.clone(), buffers };
-            match self.hub.submit(op, self.clone()) {
+            let submitted = match self.socket() {
+                Some(socket) => self.hub.submit(Op::Send { socket, buffers }, self.clone()),
+                None => Err(io::ErrorKind::BrokenPipe.into()),
+            };
+            match submitted {
                 Ok(key) => self.writing.borrow_mut().op = Some(key),
                 Err(error) => self.sent(Err(error)),
             }
@@ -122,7 +124,7 @@ impl Connection {
         }
         writing = self.writing.borrow_mut();
         if writing.finishing == Finishing::Asked {
-            if let Err(error) = self.socket.shutdown(Shutdown::Write) {
+            if let Err(error) = self.finish() {
                 drop(writing);
                 self.fail_writes(&Broken::new(&error));
                 return;
