@@ -88,12 +88,14 @@ pub fn tables(sessions: usize) -> io::Result<()> {
     println!();
     let mut gates = Gates::new();
     for (depth, figures) in DEPTHS.into_iter().zip(&all) {
-        let (thence, hyper) = (&figures[THENCE], &figures[HYPER]);
-        let ratio = thence.micros.over(&hyper.micros);
-        gates.ratio(&format!("depth {depth}: CPU, to hyper on tokio"), 1.0, &ratio);
-        let count = thence.instructions.median();
-        let count = (!count.is_nan()).then_some(count);
-        gates.count(&format!("depth {depth}: instructions a request"), 6_400.0, count);
+        for place in THENCE {
+            let what = format!("{}, depth {depth}", SERVERS[place].what);
+            let ratio = figures[place].micros.over(&figures[HYPER].micros);
+            gates.ratio(&format!("{what}: CPU, to hyper on tokio"), 1.0, &ratio);
+            let count = figures[place].instructions.median();
+            let count = (!count.is_nan()).then_some(count);
+            gates.count(&format!("{what}: instructions a request"), 6_400.0, count);
+        }
     }
     print!("{gates}");
     Ok(())

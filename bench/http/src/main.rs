@@ -1,5 +1,5 @@
 //! HTTP hello, 64 connections that stay, at depths 1 and 16: raw epoll, may_minihttp, hyper and
-//! axum on tokio, nginx, thence-http.
+//! axum on tokio, nginx, hyper on thence, thence-http.
 //!
 //! ```text
 //! cargo run --release -p http-hello                 the tables

@@ -3,6 +3,7 @@
 mod raw;
 mod with_axum;
 mod with_hyper;
+mod with_hyper_on_thence;
 mod with_may;
 mod with_nginx;
 mod with_thence;
@@ -39,7 +40,7 @@ enum Kind {
 }
 
 /// All servers.
-pub const SERVERS: [Server; 7] = [
+pub const SERVERS: [Server; 8] = [
     Server { name: "raw", what: "raw epoll", kind: Kind::Here(raw::serve) },
     Server { name: "may", what: "may_minihttp, one worker", kind: Kind::Here(with_may::serve) },
     Server { name: "hyper", what: "hyper on tokio", kind: Kind::Here(with_hyper::serve) },
@@ -50,6 +51,11 @@ pub const SERVERS: [Server; 7] = [
     },
     Server { name: "axum", what: "axum on tokio", kind: Kind::Here(with_axum::serve) },
     Server { name: "nginx", what: "nginx, one process", kind: Kind::Nginx },
+    Server {
+        name: "thence-hyper",
+        what: "hyper on thence",
+        kind: Kind::Here(with_hyper_on_thence::serve),
+    },
     Server { name: "thence", what: "thence-http", kind: Kind::Here(with_thence::serve) },
 ];
 
@@ -59,8 +65,8 @@ pub const RAW: usize = 0;
 /// The place of the peer.
 pub const HYPER: usize = 2;
 
-/// The place of our own.
-pub const THENCE: usize = 6;
+/// The places of our own.
+pub const THENCE: [usize; 2] = [6, 7];
 
 impl Server {
     /// Why it cannot be run here, and what helps.
