@@ -23,7 +23,7 @@ const SERVERS: [Server; 9] =
 const OURS: [usize; 2] = [7, 8];
 
 fn main() -> ExitCode {
-    let sessions = match command_line("idle", 3, &SERVERS) {
+    let sessions = match command_line("idle", 2, &SERVERS) {
         Asked::Table(sessions) => sessions,
         Asked::Over(code) => return code,
     };
