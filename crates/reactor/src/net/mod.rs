@@ -7,15 +7,24 @@
 pub use self::{
     tcp::{TcpListener, TcpStream},
     transport::Transport,
+    udp::UdpSocket,
     unix::{UnixListener, UnixStream},
+    unix_datagram::UnixDatagram,
 };
 pub use crate::driver::{Address, UnixAddr};
 
 mod acceptor;
+mod adopted;
 mod connecting;
 mod connection;
+mod datagram;
+
+mod handout;
 mod inbound;
 mod outbound;
+mod socket_file;
 mod tcp;
 mod transport;
+mod udp;
 mod unix;
+mod unix_datagram;
