@@ -62,11 +62,8 @@ impl<A: Place> Datagrams<A> {
     pub(super) fn send(&self, bytes: Bytes, to: Option<Address>, trigger: Trigger<()>) {
         let to = to.or_else(|| self.0.remembered.borrow().clone());
         let hub = &self.0.hub;
-        let sending = Rc::new(Sending {
-            hub: hub.clone(),
-            to: to.clone(),
-            trigger: RefCell::default(),
-        });
+        let sending =
+            Rc::new(Sending { hub: hub.clone(), to: to.clone(), trigger: RefCell::default() });
         let op = Op::SendTo { socket: self.0.socket.clone(), bytes, to };
         match hub.submit(op, sending.clone()) {
             Ok(key) => {

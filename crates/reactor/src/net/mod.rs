@@ -19,6 +19,7 @@ mod connecting;
 mod connection;
 mod datagram;
 
+pub mod framing;
 mod handout;
 mod inbound;
 mod outbound;

@@ -105,10 +105,8 @@ impl UnixDatagram {
     pub fn pair() -> io::Result<(UnixDatagram, UnixDatagram)> {
         let hub = Hub::current("UnixDatagram::pair");
         let (one, two) = hub.driver.borrow_mut().pair(SocketKind::Datagram)?;
-        let wrap = |socket| UnixDatagram {
-            datagrams: Datagrams::new(hub.clone(), socket),
-            _file: None,
-        };
+        let wrap =
+            |socket| UnixDatagram { datagrams: Datagrams::new(hub.clone(), socket), _file: None };
         Ok((wrap(one), wrap(two)))
     }
 
