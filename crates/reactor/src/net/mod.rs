@@ -5,6 +5,7 @@
 //! the front of the connection's buffer and sockets to the next accept.
 
 pub use self::{
+    copy::{Copied, copy, copy_both},
     tcp::{TcpListener, TcpStream},
     transport::Transport,
     udp::UdpSocket,
@@ -17,8 +18,8 @@ mod acceptor;
 mod adopted;
 mod connecting;
 mod connection;
+mod copy;
 mod datagram;
-
 pub mod framing;
 mod handout;
 mod inbound;

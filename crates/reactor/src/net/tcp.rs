@@ -110,6 +110,12 @@ impl Deref for TcpStream {
     }
 }
 
+impl AsRef<Transport> for TcpStream {
+    fn as_ref(&self) -> &Transport {
+        &self.0
+    }
+}
+
 impl From<TcpStream> for Transport {
     fn from(stream: TcpStream) -> Self {
         stream.0

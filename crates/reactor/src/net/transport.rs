@@ -188,6 +188,12 @@ impl Transport {
     }
 }
 
+impl AsRef<Transport> for Transport {
+    fn as_ref(&self) -> &Transport {
+        self
+    }
+}
+
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

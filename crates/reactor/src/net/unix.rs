@@ -109,6 +109,12 @@ impl Deref for UnixStream {
     }
 }
 
+impl AsRef<Transport> for UnixStream {
+    fn as_ref(&self) -> &Transport {
+        &self.0
+    }
+}
+
 impl From<UnixStream> for Transport {
     fn from(stream: UnixStream) -> Self {
         stream.0
