@@ -100,6 +100,7 @@ fn a_break_ends_both_ways_and_says_where() {
     for (broken, begin) in [(0, "cannot read from a"), (1, "cannot read from b")] {
         let mut world = World::new();
         let [(a, left), (b, right)] = proxied(&mut world);
+        let kept = [a.clone(), b.clone()];
         let copied = watch(copy_both(a, b));
         left.send("abc");
         right.send("defg");
@@ -113,6 +114,9 @@ fn a_break_ends_both_ways_and_says_where() {
             if broken == 0 { "after 3 bytes from a to b" } else { "after 4 bytes from b to a" };
         assert!(failure.to_string().ends_with(after), "{failure}");
         assert_eq!(kind(&failure), io::ErrorKind::ConnectionReset);
+        let write = watch(kept[1 - broken].write("x"));
+        world.settle();
+        assert_eq!(kind(&write.err()), io::ErrorKind::ConnectionAborted);
         peers[1 - broken].received();
         assert!(peers[1 - broken].is_at_end(), "the other one does not wait for ever");
     }

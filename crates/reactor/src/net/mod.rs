@@ -4,8 +4,11 @@
 //! what a waiter does not take, because it left, goes back to where the next one finds it, bytes to
 //! the front of the connection's buffer and sockets to the next accept.
 
+#[cfg(any(feature = "futures-io", feature = "tokio-io"))]
+pub use self::async_io::AsyncIo;
 pub use self::{
     copy::{Copied, copy, copy_both},
+    streams::{Chunks, Incoming},
     tcp::{TcpListener, TcpStream},
     transport::Transport,
     udp::UdpSocket,
@@ -16,6 +19,8 @@ pub use crate::driver::{Address, UnixAddr};
 
 mod acceptor;
 mod adopted;
+#[cfg(any(feature = "futures-io", feature = "tokio-io"))]
+mod async_io;
 mod connecting;
 mod connection;
 mod copy;
@@ -25,6 +30,7 @@ mod handout;
 mod inbound;
 mod outbound;
 mod socket_file;
+mod streams;
 mod tcp;
 mod transport;
 mod udp;
