@@ -143,6 +143,24 @@ fn a_cancelled_wait_ends_cancelled_and_the_others_go_on() {
 }
 
 #[test]
+fn whoever_asks_while_the_last_one_leaves_is_not_ended_with_it() {
+    let mut world = World::new();
+    let (lines, peer) = lines(&mut world);
+    let second = watch(flow(async move {
+        let left = lines.next();
+        thence_reactor::after(ms(1)).await;
+        // In one callback: the read of the first is still on its way to its end.
+        drop(left);
+        lines.next().await
+    }));
+    world.settle();
+    world.pass(ms(1));
+    peer.send("x\n");
+    world.settle();
+    assert_eq!(second.ok(), line("x"));
+}
+
+#[test]
 fn it_reads_only_while_somebody_waits() {
     let mut world = World::new();
     world.manual.set_capacity(4);

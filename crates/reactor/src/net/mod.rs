@@ -8,6 +8,7 @@
 pub use self::async_io::AsyncIo;
 pub use self::{
     copy::{Copied, copy, copy_both},
+    inherited::{Inherited, Which, inherited},
     streams::{Chunks, Incoming},
     tcp::{TcpListener, TcpStream},
     transport::Transport,
@@ -28,6 +29,7 @@ mod datagram;
 pub mod framing;
 mod handout;
 mod inbound;
+mod inherited;
 mod outbound;
 mod socket_file;
 mod streams;
