@@ -213,7 +213,7 @@ fn a_cancelled_copy_loses_nothing_at_any_point() {
 fn a_copy_that_was_left_goes_on_to_its_end() {
     for turns in 0..8 {
         for sent_before in [false, true] {
-            let all = quit_a_copy(turns, sent_before, |copying| drop(copying));
+            let all = quit_a_copy(turns, sent_before, drop);
             assert!(!all.is_empty(), "it stopped");
         }
     }

@@ -281,7 +281,7 @@ fn a_socket_that_was_let_go_closes_when_the_last_receive_has_quit() {
         let receives = [socket.recv(), socket.recv()];
         world.settle();
         if before {
-            receives.map(how);
+            receives.into_iter().for_each(how);
             drop(socket);
         } else {
             drop(socket);

@@ -18,6 +18,8 @@ pub use self::{
 };
 pub use crate::driver::{Address, UnixAddr};
 
+pub mod tls;
+
 mod acceptor;
 mod adopted;
 #[cfg(any(feature = "futures-io", feature = "tokio-io"))]

@@ -125,6 +125,10 @@ impl Transport {
         self.socket()?.local_addr()
     }
 
+    pub(super) fn connection(&self) -> &Rc<Connection> {
+        &self.0
+    }
+
     pub(super) fn socket(&self) -> io::Result<Socket> {
         self.0.socket().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -191,6 +195,12 @@ impl Transport {
 impl AsRef<Transport> for Transport {
     fn as_ref(&self) -> &Transport {
         self
+    }
+}
+
+impl From<Rc<Connection>> for Transport {
+    fn from(connection: Rc<Connection>) -> Self {
+        Transport(connection)
     }
 }
 
