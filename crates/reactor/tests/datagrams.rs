@@ -2,7 +2,11 @@
 
 mod common;
 
-use std::{io, net::SocketAddr, path::Path};
+use std::{
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 use common::{ANY, World, ms, watch};
@@ -438,6 +442,66 @@ mod ready {
         });
     }
 
+    /// A socket at a path that others keep full, and how many datagrams wait there.
+    fn full(name: &str) -> io::Result<(UnixDatagram, PathBuf, usize)> {
+        let path = std::env::temp_dir().join(format!("thence-{name}-{}", std::process::id()));
+        let server = UnixDatagram::bind(path.as_path())?;
+        let others = std::os::unix::net::UnixDatagram::unbound()?;
+        others.set_nonblocking(true)?;
+        let fillers = (0..).take_while(|_| others.send_to(b"filler", &path).is_ok()).count();
+        Ok((server, path, fillers))
+    }
+
+    #[test]
+    fn a_send_to_somebody_whom_others_keep_full_ends_when_there_is_room() {
+        thence_reactor::test(async {
+            let (server, path, fillers) = full("room")?;
+            let client = UnixDatagram::unbound()?;
+            let one = client.send_to("one", path.as_path());
+            let never = client.send_to("never", path.as_path());
+            let two = client.send_to("two", path.as_path());
+            drop(client.send_to("left", path.as_path()));
+            drop(client);
+            sleep(ms(5)).await;
+            assert!(!one.is_ready());
+            never.cancel();
+            for _ in 0..fillers {
+                assert_eq!(server.recv().await?, "filler");
+            }
+            for text in ["one", "two", "left"] {
+                assert_eq!(server.recv().await?, text);
+            }
+            one.await?;
+            two.await?;
+            assert!(never.settled().await.is_cancelled());
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_send_that_waits_for_room_leaves_the_loop_asleep() {
+        let reported = thence_core::unhandled();
+        let mut reactor = Reactor::builder().signals(false).build().unwrap();
+        let (server, path, _) = full("asleep").unwrap();
+        let client = UnixDatagram::unbound().unwrap();
+        let send = watch(client.send_to("one", path.as_path()));
+        for _ in 0..5 {
+            reactor.turn(Some(ms(0))).unwrap();
+        }
+        assert!(!send.has_ended());
+        let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+        let fd = reactor.as_fd().unwrap();
+        let mut fds = [rustix::event::PollFd::new(&fd, rustix::event::PollFlags::IN)];
+        let ready = rustix::event::poll(&mut fds, Some(&now)).unwrap();
+        assert_eq!(ready, 0, "the operating system has something to say");
+        drop(reactor);
+        assert!(send.is_cancelled());
+        let late = watch(client.send_to("late", path.as_path())).err();
+        assert!(format!("{late:?}").contains("reactor"));
+        drop(server);
+        assert_eq!(thence_core::unhandled(), reported);
+    }
+
     #[test]
     fn a_path_is_bound_connected_and_removed() {
         thence_reactor::test(async {
@@ -455,6 +519,9 @@ mod ready {
             drop((one, two));
             assert!(!a.exists() && !b.exists());
             assert!(UnixDatagram::unbound()?.connect(a.as_path()).is_err());
+            let nobody = UnixDatagram::unbound()?.send_to("x", a.as_path()).await.unwrap_err();
+            assert_eq!(kind(&nobody), io::ErrorKind::NotFound);
+            assert!(nobody.to_string().contains(&a.display().to_string()), "{nobody}");
             std::fs::remove_dir(&folder)?;
             Ok(())
         });

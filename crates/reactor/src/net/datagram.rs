@@ -9,10 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::net::SocketAddrUnix;
 use thence_core::{Failure, Trigger};
 
-use super::handout::{self, Handout, Waiter};
+use super::{
+    handout::{self, Handout, Waiter},
+    unix_sends::{self, UnixSends},
+};
 use crate::{
     driver::{Address, Done, Key, Op, RECV_MAX, Socket, UnixAddr, is_cancelled},
     hub::{Hub, Sink},
@@ -40,10 +42,12 @@ struct Inner<A: Place> {
     remembered: RefCell<Option<Address>>,
     handout: RefCell<Handout<io::Result<(Bytes, A)>, Receiver<A>>>,
     op: RefCell<Option<Key>>,
+    unix_sends: Rc<UnixSends>,
 }
 
 impl<A: Place> Datagrams<A> {
     pub(super) fn new(hub: Rc<Hub>, socket: Socket) -> Self {
+        let unix_sends = UnixSends::new(hub.clone(), socket.clone());
         Datagrams(Rc::new_cyclic(|this| Inner {
             hub,
             socket,
@@ -51,6 +55,7 @@ impl<A: Place> Datagrams<A> {
             remembered: RefCell::default(),
             handout: RefCell::default(),
             op: RefCell::default(),
+            unix_sends,
         }))
     }
 
@@ -60,7 +65,13 @@ impl<A: Place> Datagrams<A> {
     }
 
     pub(super) fn send(&self, bytes: Bytes, to: Option<Address>, trigger: Trigger<()>) {
-        let to = to.or_else(|| self.0.remembered.borrow().clone());
+        let to = match to {
+            Some(Address::Unix(to)) if self.as_fd().is_some() => {
+                return self.0.unix_sends.send(bytes, to, trigger);
+            }
+            Some(to) => Some(to),
+            None => self.0.remembered.borrow().clone(),
+        };
         let hub = &self.0.hub;
         let sending =
             Rc::new(Sending { hub: hub.clone(), to: to.clone(), trigger: RefCell::default() });
@@ -85,7 +96,8 @@ impl<A: Place> Datagrams<A> {
                 return Ok(());
             }
             (Some(fd), Address::Ip(to)) => rustix::net::connect(fd, to).map_err(io::Error::from),
-            (Some(fd), Address::Unix(to)) => connect_unix(fd, to),
+            (Some(fd), Address::Unix(to)) => unix_sends::address(to)
+                .and_then(|to| rustix::net::connect(fd, &to).map_err(io::Error::from)),
         };
         connected.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot connect to {to}: {error}"))
@@ -306,14 +318,4 @@ impl Sink for Sending {
 
 fn received_none(error: io::Error) -> Failure {
     Failure::from(error).context("receive a datagram")
-}
-
-fn connect_unix(fd: BorrowedFd<'_>, to: &UnixAddr) -> io::Result<()> {
-    let to = match to {
-        #[cfg(target_os = "linux")]
-        UnixAddr::Abstract(name) => SocketAddrUnix::new_abstract_name(name)?,
-        UnixAddr::Path(path) => SocketAddrUnix::new(path)?,
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "nobody can be there")),
-    };
-    Ok(rustix::net::connect(fd, &to)?)
 }

@@ -40,3 +40,4 @@ mod transport;
 mod udp;
 mod unix;
 mod unix_datagram;
+mod unix_sends;

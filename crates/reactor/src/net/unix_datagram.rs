@@ -19,7 +19,9 @@ use crate::{
 /// [`UdpSocket`](super::UdpSocket), but that nothing is lost on the way: when the receiver has no
 /// room a send waits for it.
 ///
-/// Datagrams of at most 65,535 bytes are received; a longer one is an error of the receive.
+/// Datagrams of at most 65,535 bytes are received; a longer one is an error of the receive. What
+/// [`send`](UnixDatagram::send) sends goes out in order, and so does what
+/// [`send_to`](UnixDatagram::send_to) does; between the two nothing is promised.
 ///
 /// One at a path removes its file when it is dropped.
 ///
