@@ -13,8 +13,8 @@ use crate::driver::RECV_MAX;
 ///
 /// A stream is given with all that it is, or shared as an `Rc<Transport>`.
 ///
-/// * The next bytes are read when the last ones are with the operating system, so that it never
-///   holds more than 64 KiB.
+/// * The next bytes are taken when the last ones are with the operating system. So it holds 64 KiB
+///   at most, beside the little that a connection reads ahead.
 /// * Left, it goes on to its end. Cancelled, it ends at once: what it has read still goes out, and
 ///   what it has not is there for the next read.
 ///
@@ -52,7 +52,7 @@ pub fn copy(
 ///
 /// When one of them ends the other is shut down for sending and may go on for as long as it likes;
 /// put a [`timeout`](crate::DeferredExt::timeout) on it where that matters. Each way is as
-/// [`copy`]: it holds 64 KiB at most, and what quits it loses nothing.
+/// [`copy`]: it holds a bounded amount, and what quits it loses nothing.
 ///
 /// ```
 /// use thence_reactor::net::{UnixStream, copy_both};

@@ -32,6 +32,7 @@ pub mod framing;
 mod handout;
 mod inbound;
 mod inherited;
+mod line;
 mod outbound;
 mod socket_file;
 mod streams;

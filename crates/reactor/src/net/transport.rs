@@ -125,6 +125,11 @@ impl Transport {
         self.socket()?.local_addr()
     }
 
+    pub(super) fn over(connection: Rc<Connection>) -> Self {
+        connection.take_up();
+        Transport(connection)
+    }
+
     pub(super) fn connection(&self) -> &Rc<Connection> {
         &self.0
     }
@@ -195,12 +200,6 @@ impl Transport {
 impl AsRef<Transport> for Transport {
     fn as_ref(&self) -> &Transport {
         self
-    }
-}
-
-impl From<Rc<Connection>> for Transport {
-    fn from(connection: Rc<Connection>) -> Self {
-        Transport(connection)
     }
 }
 

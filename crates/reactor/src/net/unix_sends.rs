@@ -38,8 +38,8 @@ impl UnixSends {
         Rc::new(UnixSends { hub, socket, waiting: RefCell::default(), pause })
     }
 
-    /// Sends at the end of the turn, as everything is. The trigger has no hook for a request: it
-    /// stops at once then, and its datagram is left out.
+    /// Sends in the next turn, as a driver would. The trigger has no hook for a request: it stops at
+    /// once then, and its datagram is left out.
     pub(super) fn send(self: &Rc<Self>, bytes: Bytes, to: UnixAddr, trigger: Trigger<()>) {
         if !self.hub.is_alive() {
             return trigger.fail(failure(&to, io::Error::other("the reactor of this has ended")));
@@ -49,7 +49,7 @@ impl UnixSends {
         // Otherwise somebody sees to it already.
         if waiting.len() == 1 {
             self.hub.unsent.set(self.hub.unsent.get() + 1);
-            self.hub.flush_later(self.clone());
+            self.hub.tell_later(self.clone());
         }
     }
 
@@ -102,7 +102,9 @@ impl UnixSends {
 }
 
 impl Flush for UnixSends {
-    fn flush(self: Rc<Self>) {
+    fn flush(self: Rc<Self>) {}
+
+    fn told(self: Rc<Self>) {
         self.go();
     }
 }
