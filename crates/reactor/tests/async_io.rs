@@ -18,7 +18,7 @@ fn whatever_carries_it_is_wrapped() {
     thence_reactor::test(async {
         let (one, two) = UnixStream::pair()?;
         is_futures_io(&AsyncIo::new(&one));
-        is_tokio_io(&AsyncIo::new(Rc::new(Transport::from(one))));
+        is_tokio_io(&AsyncIo::new(Transport::from(one)));
         is_tokio_io(&AsyncIo::new(two));
         Ok(())
     });
@@ -33,7 +33,7 @@ fn both_libraries_copy_over_it() {
         let echo = flow(async move {
             // futures-io first, then tokio.
             let (stream, _) = listener.accept().await?;
-            let stream = Rc::new(Transport::from(stream));
+            let stream = Transport::from(stream);
             let (from, mut to) = (AsyncIo::new(stream.clone()), AsyncIo::new(stream));
             let first = futures_util::io::copy(from, &mut to).await?;
             to.close().await?;
@@ -67,7 +67,7 @@ fn both_libraries_copy_over_it() {
 fn a_read_takes_what_fits_and_leaves_the_rest() {
     let mut world = World::new();
     let (stream, peer) = world.connection();
-    let stream = Rc::new(Transport::from(stream));
+    let stream = Transport::from(stream);
     let reading = AsyncIo::new(stream.clone());
     let read = watch(flow(async move {
         let (mut two, mut none) = ([0; 2], [0; 0]);

@@ -14,10 +14,10 @@ use thence_reactor::{
 };
 
 /// Both connections of a proxy, and their other ends.
-fn proxied(world: &mut World) -> [(Rc<Transport>, Peer); 2] {
+fn proxied(world: &mut World) -> [(Transport, Peer); 2] {
     [(); 2].map(|()| {
         let (stream, peer) = world.connection();
-        (Rc::new(Transport::from(stream)), peer)
+        (Transport::from(stream), peer)
     })
 }
 
@@ -278,7 +278,7 @@ fn a_proxy_passes_on_what_it_gets() {
         });
         let server = flow(async move {
             let (stream, _) = back.accept().await?;
-            let stream = Rc::new(Transport::from(stream));
+            let stream = Transport::from(stream);
             let copied = copy(stream.clone(), stream.clone()).await?;
             stream.shutdown().await?;
             Ok(copied)

@@ -12,7 +12,7 @@ use super::Transport;
 /// `futures-io` (feature `futures-io`) and of tokio (feature `tokio-io`, of which only the traits
 /// are built: there is no tokio runtime in it).
 ///
-/// It wraps any stream, a reference to one or an `Rc<Transport>`. While it reads leave the reading
+/// It wraps any stream, a reference to one, or a clone of its `Transport`. While it reads leave the reading
 /// half of the stream alone, and so for writing.
 ///
 /// * A read that a library drops half-way loses nothing.

@@ -1,6 +1,6 @@
 //! From one stream to another.
 
-use std::{io, rc::Rc};
+use std::io;
 
 use bytes::Bytes;
 use thence_core::{Deferred, Failure, flow, join};
@@ -11,20 +11,17 @@ use crate::driver::RECV_MAX;
 /// Copies what comes on `from` to `to`, until `from` ends; gives how many bytes that were. `to` is
 /// not shut down by it.
 ///
-/// A stream is given with all that it is, or shared as an `Rc<Transport>`.
-///
 /// * The next bytes are taken when the last ones are with the operating system. So it holds 64 KiB
 ///   at most, beside the little that a connection reads ahead.
 /// * Left, it goes on to its end. Cancelled, it ends at once: what it has read still goes out, and
 ///   what it has not is there for the next read.
 ///
 /// ```
-/// use std::rc::Rc;
 /// use thence_reactor::net::{Transport, UnixStream, copy};
 /// # thence_reactor::run(async {
 ///
 /// let (client, server) = UnixStream::pair()?;
-/// let echo = Rc::new(Transport::from(server));
+/// let echo = Transport::from(server);
 /// let echoed = copy(echo.clone(), echo);
 /// client.write("hello").await?;
 /// assert_eq!(client.read_exact(5).await?, "hello");
@@ -38,13 +35,11 @@ use crate::driver::RECV_MAX;
 /// The Deferred fails when either stream is broken; the failure says which, and after how many
 /// bytes. One of `to` is found out with the next bytes that come.
 #[track_caller]
-pub fn copy(
-    from: impl AsRef<Transport> + 'static,
-    to: impl AsRef<Transport> + 'static,
-) -> Deferred<u64> {
+pub fn copy(from: impl Into<Transport>, to: impl Into<Transport>) -> Deferred<u64> {
+    let (from, to) = (from.into(), to.into());
     flow(async move {
         let names = Names { from: "the first", to: "the second" };
-        names.pump(from.as_ref(), to.as_ref()).await
+        names.pump(&from, &to).await
     })
 }
 
@@ -82,24 +77,19 @@ pub fn copy(
 /// says on which way, at which end and after how many bytes.
 #[doc(alias = "copy_bidirectional")]
 #[track_caller]
-pub fn copy_both(
-    a: impl AsRef<Transport> + 'static,
-    b: impl AsRef<Transport> + 'static,
-) -> Deferred<Copied> {
+pub fn copy_both(a: impl Into<Transport>, b: impl Into<Transport>) -> Deferred<Copied> {
+    let (a, b) = (a.into(), b.into());
     flow(async move {
-        let both = Rc::new((a, b));
-        let (there, back) = (both.clone(), both.clone());
-        let there = flow(async move {
-            Names { from: "a", to: "b" }.pump_out(there.0.as_ref(), there.1.as_ref()).await
-        });
-        let back = flow(async move {
-            Names { from: "b", to: "a" }.pump_out(back.1.as_ref(), back.0.as_ref()).await
-        });
+        let (from_a, to_b) = (a.clone(), b.clone());
+        let there =
+            flow(async move { Names { from: "a", to: "b" }.pump_out(&from_a, &to_b).await });
+        let (from_b, to_a) = (b.clone(), a.clone());
+        let back = flow(async move { Names { from: "b", to: "a" }.pump_out(&from_b, &to_a).await });
         match join((there, back)).await {
             Ok((a_to_b, b_to_a)) => Ok(Copied { a_to_b, b_to_a }),
             Err(failure) => {
-                both.0.as_ref().abort();
-                both.1.as_ref().abort();
+                a.abort();
+                b.abort();
                 Err(failure)
             }
         }

@@ -132,6 +132,49 @@ pub enum FrameError {
 /// assert_eq!(frames.next_frame().unwrap().as_deref(), Some("three"));
 /// assert_eq!(frames.next_frame().unwrap(), None); // and none will be
 /// ```
+///
+/// In a [`Protocol`](super::Protocol):
+///
+/// ```
+/// use bytes::Bytes;
+/// use thence_reactor::net::{Protocol, Transport, UnixStream, drive, framing::{Frames, Lines}};
+///
+/// struct Shout(Frames<Lines>);
+///
+/// impl Shout {
+///     fn answer(&mut self, transport: &Transport) {
+///         loop {
+///             match self.0.next_frame() {
+///                 Ok(Some(line)) => transport.send(line.to_uppercase() + "\n"),
+///                 Ok(None) => return,
+///                 Err(_) => return transport.close(),
+///             }
+///         }
+///     }
+/// }
+///
+/// impl Protocol for Shout {
+///     fn received(&mut self, transport: &Transport, bytes: Bytes) {
+///         self.0.push(bytes);
+///         self.answer(transport);
+///     }
+///
+///     fn finished(&mut self, transport: &Transport) {
+///         self.0.finish();
+///         self.answer(transport);
+///         transport.close();
+///     }
+/// }
+/// # thence_reactor::run(async {
+///
+/// let (here, there) = UnixStream::pair()?;
+/// drive(there, Shout(Frames::new(Lines::new()))).report();
+/// here.write("one\ntw").await?;
+/// here.write("o").await?;
+/// here.shutdown().await?;
+/// assert_eq!(here.read_exact(8).await?, "ONE\nTWO\n");
+/// # Ok(()) }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct Frames<C> {
     codec: C,

@@ -9,6 +9,7 @@ pub use self::async_io::AsyncIo;
 pub use self::{
     copy::{Copied, copy, copy_both},
     inherited::{Inherited, Which, inherited},
+    protocol::{Protocol, drive},
     streams::{Chunks, Incoming},
     tcp::{TcpListener, TcpStream},
     transport::Transport,
@@ -34,6 +35,7 @@ mod inbound;
 mod inherited;
 mod line;
 mod outbound;
+mod protocol;
 mod socket_file;
 mod streams;
 mod tcp;

@@ -2,12 +2,12 @@
 
 use std::{fmt, io, ops::Deref};
 
-use thence_core::Deferred;
+use thence_core::{Deferred, flow};
 
 use super::{
-    Transport, UnixAddr,
+    Protocol, Transport, UnixAddr,
     acceptor::{Accepted, Acceptor},
-    adopted, connecting,
+    adopted, connecting, drive,
     socket_file::SocketFile,
 };
 use crate::{
@@ -222,6 +222,28 @@ impl UnixListener {
         let (trigger, deferred) = Deferred::new();
         self.acceptor.accept(trigger);
         deferred
+    }
+
+    /// Gives every connection to a protocol, which `protocol` makes of where it comes from. What
+    /// breaks one connection is reported and ends no other.
+    ///
+    /// The Deferred ends `Stop(Cancelled)` when the listener is closed or the reactor drains. Left,
+    /// it goes on.
+    ///
+    /// # Errors
+    ///
+    /// The Deferred fails as [`accept`](UnixListener::accept) does.
+    #[track_caller]
+    pub fn serve<P: Protocol>(
+        self,
+        mut protocol: impl FnMut(UnixAddr) -> P + 'static,
+    ) -> Deferred<()> {
+        flow(async move {
+            loop {
+                let (stream, from) = self.accept().await?;
+                drive(stream, protocol(from)).report();
+            }
+        })
     }
 
     /// Where it listens.
