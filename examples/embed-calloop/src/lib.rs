@@ -1,83 +1,69 @@
-//! A reactor as a source of calloop: Deferreds, timers and sockets beside what else the loop has.
+//! A reactor inside of calloop's loop: Deferreds, timers and sockets beside what else that has.
 //!
-//! The reactor has three ways to say that a turn is due, and this watches all of them: its
-//! descriptor is readable (something has come, from a socket or from another thread), the time
-//! until its next timer is over, or something is left to do after the last turn.
+//! A turn is due when the reactor's descriptor is readable, which it is once something has come from
+//! a socket or another thread, and when `next_timeout` has passed. The first is a source, the second
+//! a timer, which is set again before each sleep.
 
-use std::{io, time::Duration};
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use calloop::{
-    EventSource, Interest, Mode, Poll, PostAction, Readiness, Token, TokenFactory,
+    Dispatcher, Interest, LoopHandle, Mode, PostAction, RegistrationToken,
     generic::Generic,
     timer::{TimeoutAction, Timer},
 };
-use std::os::fd::OwnedFd;
 use thence::Reactor;
 
-/// Give it to [`LoopHandle::insert_source`](calloop::LoopHandle::insert_source).
-#[derive(Debug)]
-pub struct ReactorSource {
-    reactor: Reactor,
-    descriptor: Generic<OwnedFd>,
-    timer: Timer,
+/// A reactor that turns when calloop says so. It ends with this.
+pub struct Embedded<D: 'static> {
+    reactor: Rc<RefCell<Reactor>>,
+    handle: LoopHandle<'static, D>,
+    timer: Dispatcher<'static, Timer, D>,
+    tokens: [RegistrationToken; 2],
 }
 
-impl ReactorSource {
-    /// A reactor that turns when calloop says so.
-    ///
-    /// # Errors
-    ///
-    /// When the reactor has no descriptor, or it cannot be cloned.
-    pub fn new(reactor: Reactor) -> io::Result<Self> {
-        let descriptor = reactor.as_fd().ok_or(io::ErrorKind::Unsupported)?.try_clone_to_owned()?;
-        let descriptor = Generic::new(descriptor, Interest::READ, Mode::Level);
-        Ok(ReactorSource { reactor, descriptor, timer: Timer::immediate() })
-    }
-}
+impl<D> Embedded<D> {
+    /// Adds the reactor to a loop.
+    pub fn new(reactor: Reactor, handle: LoopHandle<'static, D>) -> calloop::Result<Self> {
+        let fd = reactor.as_fd().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+        let fd = fd.try_clone_to_owned()?;
+        let reactor = Rc::new(RefCell::new(reactor));
 
-impl EventSource for ReactorSource {
-    type Event = ();
-    type Metadata = ();
-    type Ret = ();
-    type Error = Box<dyn std::error::Error + Sync + Send>;
-
-    fn process_events<F>(
-        &mut self,
-        readiness: Readiness,
-        token: Token,
-        _: F,
-    ) -> Result<PostAction, Self::Error>
-    where
-        F: FnMut((), &mut ()),
-    {
-        let mut due = false;
-        self.descriptor.process_events(readiness, token, |_, _| {
-            due = true;
+        let turned = reactor.clone();
+        let source = Generic::new(fd, Interest::READ, Mode::Level);
+        let source = Dispatcher::new(source, move |_, _, _: &mut D| {
+            turned.borrow_mut().turn(Some(Duration::ZERO))?;
             Ok(PostAction::Continue)
-        })?;
-        self.timer.process_events(readiness, token, |_, _| {
-            due = true;
-            // Set again before the loop sleeps.
-            TimeoutAction::Drop
-        })?;
-        if due {
-            self.reactor.turn(Some(Duration::ZERO))?;
-        }
-        Ok(PostAction::Continue)
+        });
+        let turned = reactor.clone();
+        let timer = Dispatcher::new(Timer::immediate(), move |_, _: &mut (), _: &mut D| {
+            let mut reactor = turned.borrow_mut();
+            if let Err(error) = reactor.turn(Some(Duration::ZERO)) {
+                eprintln!("the reactor cannot turn: {error}");
+                return TimeoutAction::Drop;
+            }
+            TimeoutAction::ToDuration(pause(&reactor))
+        });
+        let tokens =
+            [handle.register_dispatcher(source)?, handle.register_dispatcher(timer.clone())?];
+        Ok(Embedded { reactor, handle, timer, tokens })
     }
 
-    fn register(&mut self, poll: &mut Poll, tokens: &mut TokenFactory) -> calloop::Result<()> {
-        self.descriptor.register(poll, tokens)?;
-        self.timer.register(poll, tokens)
+    /// Call this before calloop sleeps, in the callback of `EventLoop::run`: whatever ran since may
+    /// have asked the reactor for something.
+    pub fn before_sleep(&self) -> calloop::Result<()> {
+        self.timer.as_source_mut().set_duration(pause(&self.reactor.borrow()));
+        self.handle.update(&self.tokens[1])
     }
+}
 
-    fn reregister(&mut self, poll: &mut Poll, tokens: &mut TokenFactory) -> calloop::Result<()> {
-        self.descriptor.reregister(poll, tokens)?;
-        self.timer.reregister(poll, tokens)
+impl<D> Drop for Embedded<D> {
+    fn drop(&mut self) {
+        self.tokens.iter().for_each(|token| self.handle.remove(*token));
     }
+}
 
-    fn unregister(&mut self, poll: &mut Poll) -> calloop::Result<()> {
-        self.descriptor.unregister(poll)?;
-        self.timer.unregister(poll)
-    }
+/// How long the next turn may be put off.
+fn pause(reactor: &Reactor) -> Duration {
+    const LONG: Duration = Duration::from_secs(24 * 60 * 60);
+    reactor.next_timeout().unwrap_or(LONG)
 }
