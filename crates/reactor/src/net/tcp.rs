@@ -12,7 +12,7 @@ use thence_core::{Deferred, flow};
 use super::{
     Protocol, Transport,
     acceptor::{Accepted, Acceptor},
-    connecting, drive,
+    adopted, connecting, drive,
 };
 use crate::{dns::Destination, driver::Address, hub::Hub};
 
@@ -72,6 +72,23 @@ impl TcpStream {
         deferred
     }
 
+    /// Takes over a connection of the standard library, with the options it has. It is made
+    /// non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// When it is no TCP socket or listens, or the reactor's driver has no descriptors (`manual`).
+    ///
+    /// # Panics
+    ///
+    /// When this thread has no reactor.
+    #[track_caller]
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
+        let hub = Hub::current("TcpStream::from_std");
+        let socket = adopted::TCP_STREAM.adopt(&hub, stream)?;
+        Ok(TcpStream(Transport::new(hub, socket)))
+    }
+
     /// Turns TCP_NODELAY off, or on again.
     ///
     /// # Errors
@@ -104,6 +121,12 @@ impl Deref for TcpStream {
     type Target = Transport;
 
     fn deref(&self) -> &Transport {
+        &self.0
+    }
+}
+
+impl AsRef<Transport> for TcpStream {
+    fn as_ref(&self) -> &Transport {
         &self.0
     }
 }
@@ -195,6 +218,36 @@ impl TcpListener {
         Err(failed.unwrap_or_else(|| {
             io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")
         }))
+    }
+
+    /// Takes over a listening socket of the standard library, or one that was handed to the
+    /// process ([`inherited`](super::inherited)). It is made non-blocking.
+    ///
+    /// ```
+    /// # use thence_reactor::net::{TcpListener, TcpStream};
+    /// # thence_reactor::run(async {
+    /// let listener = TcpListener::from_std(std::net::TcpListener::bind("127.0.0.1:0")?)?;
+    /// let client = TcpStream::connect(listener.local_addr());
+    /// listener.accept().await?;
+    /// client.await?;
+    /// # Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When it does not listen or is no TCP socket, or the reactor's driver has no descriptors
+    /// (`manual`).
+    ///
+    /// # Panics
+    ///
+    /// When this thread has no reactor.
+    #[track_caller]
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        let hub = Hub::current("TcpListener::from_std");
+        let socket = adopted::TCP_LISTENER.adopt(&hub, listener)?;
+        let addr = socket.local_addr()?.ip()?;
+        let acceptor = Acceptor::new(hub, addr.into(), socket);
+        Ok(TcpListener { acceptor, addr })
     }
 
     /// The next connection, and where it came from.

@@ -198,6 +198,12 @@ impl Transport {
     }
 }
 
+impl AsRef<Transport> for Transport {
+    fn as_ref(&self) -> &Transport {
+        self
+    }
+}
+
 /// For a [`Protocol`](super::Protocol), which gets what comes by its methods.
 impl Transport {
     /// Sends `bytes`, after what was written before, with nobody to tell when they are out: if they

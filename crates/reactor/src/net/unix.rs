@@ -1,13 +1,14 @@
 //! Streams between processes of this machine.
 
-use std::{fmt, fs, io, ops::Deref, os::unix::fs::FileTypeExt, path::PathBuf};
+use std::{fmt, io, ops::Deref};
 
 use thence_core::{Deferred, flow};
 
 use super::{
     Protocol, Transport, UnixAddr,
     acceptor::{Accepted, Acceptor},
-    connecting, drive,
+    adopted, connecting, drive,
+    socket_file::SocketFile,
 };
 use crate::{
     driver::{Address, SocketKind},
@@ -64,6 +65,23 @@ impl UnixStream {
         Ok((wrap(one), wrap(two)))
     }
 
+    /// Takes over a connection of the standard library. It is made non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// When it is no Unix stream socket or listens, or the reactor's driver has no descriptors
+    /// (`manual`).
+    ///
+    /// # Panics
+    ///
+    /// When this thread has no reactor.
+    #[track_caller]
+    pub fn from_std(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        let hub = Hub::current("UnixStream::from_std");
+        let socket = adopted::UNIX_STREAM.adopt(&hub, stream)?;
+        Ok(UnixStream(Transport::new(hub, socket)))
+    }
+
     /// The address of the other end.
     ///
     /// # Errors
@@ -87,6 +105,12 @@ impl Deref for UnixStream {
     type Target = Transport;
 
     fn deref(&self) -> &Transport {
+        &self.0
+    }
+}
+
+impl AsRef<Transport> for UnixStream {
+    fn as_ref(&self) -> &Transport {
         &self.0
     }
 }
@@ -138,7 +162,7 @@ pub struct UnixListener {
     acceptor: Acceptor<UnixStream>,
     addr: UnixAddr,
     /// Removed with it.
-    file: Option<PathBuf>,
+    _file: Option<SocketFile>,
 }
 
 impl UnixListener {
@@ -163,9 +187,29 @@ impl UnixListener {
         let socket = listening.map_err(|error| {
             io::Error::new(error.kind(), format!("cannot listen at {addr}: {error}"))
         })?;
-        let file = socket.as_fd().and_then(|_| addr.as_path()).map(PathBuf::from);
+        let file = SocketFile::of(&socket, &addr);
         let acceptor = Acceptor::new(hub, addr.clone().into(), socket);
-        Ok(UnixListener { acceptor, addr, file })
+        Ok(UnixListener { acceptor, addr, _file: file })
+    }
+
+    /// Takes over a listening socket of the standard library. It is made non-blocking; its file, if
+    /// it has one, stays, since whoever made it may use it again.
+    ///
+    /// # Errors
+    ///
+    /// When it does not listen or is no Unix stream socket, or the reactor's driver has no
+    /// descriptors (`manual`).
+    ///
+    /// # Panics
+    ///
+    /// When this thread has no reactor.
+    #[track_caller]
+    pub fn from_std(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        let hub = Hub::current("UnixListener::from_std");
+        let socket = adopted::UNIX_LISTENER.adopt(&hub, listener)?;
+        let addr = socket.local_addr()?.unix()?;
+        let acceptor = Acceptor::new(hub, addr.clone().into(), socket);
+        Ok(UnixListener { acceptor, addr, _file: None })
     }
 
     /// The next connection, and where it came from, which is mostly [`UnixAddr::Unnamed`].
@@ -217,15 +261,5 @@ impl UnixListener {
 impl fmt::Debug for UnixListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("UnixListener").field(&self.addr).finish()
-    }
-}
-
-impl Drop for UnixListener {
-    fn drop(&mut self) {
-        let Some(file) = self.file.take() else { return };
-        // What is there now may be somebody else's, and no socket at all.
-        if fs::symlink_metadata(&file).is_ok_and(|meta| meta.file_type().is_socket()) {
-            let _ = fs::remove_file(file);
-        }
     }
 }

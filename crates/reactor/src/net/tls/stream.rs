@@ -66,6 +66,12 @@ impl Deref for TlsStream {
     }
 }
 
+impl AsRef<Transport> for TlsStream {
+    fn as_ref(&self) -> &Transport {
+        &self.0
+    }
+}
+
 impl From<TlsStream> for Transport {
     fn from(stream: TlsStream) -> Self {
         stream.0
