@@ -19,7 +19,7 @@ use thence_core::{
 
 use crate::{
     drain::Why,
-    driver::{Driver, ready::Ready},
+    driver::{Driver, choice},
     hub::Hub,
     jobs::Jobs,
     turn::Turner,
@@ -236,9 +236,9 @@ impl Builder {
                  before you build another",
             ));
         }
-        let mut driver = match self.driver {
-            Some(driver) => driver,
-            None => driver_of_choice()?,
+        let (mut driver, choice) = match self.driver {
+            Some(driver) => (driver, None),
+            None => choice::make().map(|(driver, choice)| (driver, Some(choice)))?,
         };
         let mut spin = self.spin.map_or_else(spin_of_choice, Ok)?;
         let fd = driver.as_fd().map(|fd| fd.try_clone_to_owned()).transpose()?;
@@ -250,7 +250,10 @@ impl Builder {
             spin = Duration::ZERO;
         }
         static FIRST: Once = Once::new();
-        FIRST.call_once(|| tracing::info!("the driver is `{}`", driver.name()));
+        FIRST.call_once(|| match choice {
+            Some(choice) => tracing::info!("the driver is {choice}"),
+            None => tracing::info!("the driver is `{}`", driver.name()),
+        });
         let inbox = hosting::inbox();
         inbox.set_waker(driver.waker());
         let hub = Hub::new(driver, jobs);
@@ -264,16 +267,6 @@ impl Builder {
             cut: Vec::new(),
             inbox,
         })
-    }
-}
-
-/// What the environment asks for, and otherwise the best there is.
-fn driver_of_choice() -> Result<Box<dyn Driver>, Failure> {
-    match env::var("THENCE_DRIVER").as_deref() {
-        Err(_) | Ok("" | "auto" | "ready") => Ok(Box::new(Ready::new()?)),
-        Ok(other) => Err(Failure::msg(format!(
-            "THENCE_DRIVER is `{other}`, which is no driver of this build: use `auto` or `ready`"
-        ))),
     }
 }
 
