@@ -77,7 +77,22 @@ pub trait DeferredExt<T, E: Fault>: Sized {
     where
         E: From<Elapsed>;
 
-    /// As [`timeout`](DeferredExt::timeout), with the moment instead of the time until then.
+    /// As [`timeout`](DeferredExt::timeout), with the moment instead of the time until then: for
+    /// several steps that share one limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use thence_core::Deferred;
+    /// use thence_reactor::{DeferredExt, after, now};
+    /// # thence_reactor::run(async {
+    ///
+    /// let at = now() + Duration::from_secs(5);
+    /// for _ in 0..3 {
+    ///     let step = after(Duration::from_millis(1)).map_err(|never| match never {});
+    ///     step.deadline(at).await?; // five seconds for all three
+    /// }
+    /// # Ok::<(), thence_core::Failure>(()) }).unwrap();
+    /// ```
     ///
     /// # Panics
     ///
