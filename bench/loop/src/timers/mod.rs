@@ -9,7 +9,8 @@ mod with_async_io;
 mod with_thence;
 mod with_tokio;
 
-use std::time::Duration;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use crate::subject::{By, Subject, process_nanos};
 
@@ -55,4 +56,14 @@ fn timed<R>(f: impl FnOnce() -> R) -> (f64, R) {
     let start = process_nanos();
     let result = f();
     ((process_nanos() - start) as f64 / COUNT as f64, result)
+}
+
+/// Nanoseconds that a look at the clock takes.
+pub fn clock() -> f64 {
+    let (nanos, ()) = timed(|| {
+        for _ in 0..COUNT {
+            black_box(Instant::now());
+        }
+    });
+    nanos
 }
