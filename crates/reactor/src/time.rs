@@ -83,15 +83,15 @@ pub trait DeferredExt<T, E: Fault>: Sized {
     /// ```
     /// use std::time::Duration;
     /// use thence_core::Deferred;
-    /// use thence_reactor::{DeferredExt, after, now};
+    /// use thence_reactor::{DeferredExt, now};
     /// # thence_reactor::run(async {
     ///
     /// let at = now() + Duration::from_secs(5);
     /// for _ in 0..3 {
-    ///     let step = after(Duration::from_millis(1)).map_err(|never| match never {});
+    ///     let step = Deferred::<()>::ok(()).delay(Duration::from_millis(1));
     ///     step.deadline(at).await?; // five seconds for all three
     /// }
-    /// # Ok::<(), thence_core::Failure>(()) }).unwrap();
+    /// # Ok(()) }).unwrap();
     /// ```
     ///
     /// # Panics
