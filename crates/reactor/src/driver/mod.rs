@@ -109,12 +109,29 @@ pub trait Driver: 'static {
     /// loop to wait on. `None` where there is no such thing.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
+    /// What it holds now.
+    fn live(&self) -> Live;
+
     /// Offers the reactor's queue of jobs to the driver. One that runs them itself (when a test
     /// says so) returns true, and the reactor starts no threads.
     fn adopt_jobs(&mut self, jobs: &Jobs) -> bool {
         let _ = jobs;
         false
     }
+}
+
+/// What a driver holds at one moment: all zero when nothing was begun or everything has ended, so
+/// what is left over after that was leaked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Live {
+    /// Operations whose end was not delivered yet.
+    pub operations: usize,
+    /// Sockets that are not closed, by whomever they are held. The `manual` driver counts those of
+    /// the test, and those nobody has accepted yet, too: it is both ends.
+    pub sockets: usize,
+    /// Bytes that operations hold and have not sent.
+    pub unsent: usize,
 }
 
 /// An operation, with everything it uses until its end.

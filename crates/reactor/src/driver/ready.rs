@@ -26,7 +26,7 @@ use self::{
 };
 use super::{
     ACCEPTS_PER_TURN, Address, Arena, COMPLETIONS_PER_TURN, Completion, Done, Driver, Interest,
-    Key, Op, RECV_MAX, Socket, SocketKind, socket::Kind,
+    Key, Live, Op, RECV_MAX, Socket, SocketKind, socket::Kind,
 };
 
 mod pending;
@@ -384,6 +384,14 @@ impl Driver for Ready {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.poll.registry().as_fd())
+    }
+
+    fn live(&self) -> Live {
+        Live {
+            operations: self.ops.len(),
+            sockets: self.sources.len() - self.retired.len(),
+            unsent: self.ops.iter().map(Pending::unsent).sum(),
+        }
     }
 }
 

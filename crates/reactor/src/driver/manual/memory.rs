@@ -17,6 +17,8 @@ use crate::driver::{Address, SocketKind, UnixAddr};
 pub(in crate::driver) struct Memory {
     local: Address,
     role: Role,
+    /// Counts it.
+    _open: Rc<()>,
 }
 
 enum Role {
@@ -43,19 +45,19 @@ pub(super) struct Pipe {
 }
 
 impl Memory {
-    pub(super) fn listener(local: Address) -> Rc<Self> {
+    pub(super) fn listener(open: &Rc<()>, local: Address) -> Rc<Self> {
         let role = Role::Listener { open: Cell::new(true), queue: RefCell::default() };
-        Rc::new(Memory { local, role })
+        Rc::new(Memory { local, role, _open: open.clone() })
     }
 
-    pub(super) fn datagrams(local: Address) -> Rc<Self> {
+    pub(super) fn datagrams(open: &Rc<()>, local: Address) -> Rc<Self> {
         let role = Role::Datagrams { queue: RefCell::default(), peer: RefCell::default() };
-        Rc::new(Memory { local, role })
+        Rc::new(Memory { local, role, _open: open.clone() })
     }
 
     /// Two sockets for datagrams that know each other.
-    pub(super) fn datagram_pair() -> (Rc<Self>, Rc<Self>) {
-        let ends = [(); 2].map(|()| Self::datagrams(UnixAddr::Unnamed.into()));
+    pub(super) fn datagram_pair(open: &Rc<()>) -> (Rc<Self>, Rc<Self>) {
+        let ends = [(); 2].map(|()| Self::datagrams(open, UnixAddr::Unnamed.into()));
         for (one, other) in [(0, 1), (1, 0)] {
             if let Role::Datagrams { peer, .. } = &ends[one].role {
                 peer.replace(Rc::downgrade(&ends[other]));
@@ -65,18 +67,24 @@ impl Memory {
         (one, two)
     }
 
-    pub(super) fn pair(a: Address, b: Address, capacity: usize) -> (Rc<Self>, Rc<Self>) {
+    pub(super) fn pair(
+        open: &Rc<()>,
+        a: Address,
+        b: Address,
+        capacity: usize,
+    ) -> (Rc<Self>, Rc<Self>) {
         let (one, two) = (Pipe::new(capacity), Pipe::new(capacity));
         let end = |local: Address, peer: Address, incoming: &Rc<Pipe>, outgoing: &Rc<Pipe>| {
             let role =
                 Role::Stream { peer, incoming: incoming.clone(), outgoing: outgoing.clone() };
-            Rc::new(Memory { local, role })
+            Rc::new(Memory { local, role, _open: open.clone() })
         };
         (end(a.clone(), b.clone(), &one, &two), end(b, a, &two, &one))
     }
 
-    pub(super) fn receiver(incoming: Rc<Pipe>) -> Rc<Self> {
-        Rc::new(Memory { local: UnixAddr::Unnamed.into(), role: Role::Receiver { incoming } })
+    pub(super) fn receiver(open: &Rc<()>, incoming: Rc<Pipe>) -> Rc<Self> {
+        let role = Role::Receiver { incoming };
+        Rc::new(Memory { local: UnixAddr::Unnamed.into(), role, _open: open.clone() })
     }
 
     pub(in crate::driver) fn kind(&self) -> SocketKind {

@@ -80,6 +80,15 @@ impl Pending {
         self.work.looks()
     }
 
+    /// How many bytes it holds and has not sent.
+    pub(super) fn unsent(&self) -> usize {
+        match &self.work {
+            Work::Send { buffers, .. } => buffers.len(),
+            Work::SendTo(datagram) => datagram.0.len(),
+            _ => 0,
+        }
+    }
+
     /// How it ends when it is asked to.
     pub(super) fn cut(&self) -> io::Result<Done> {
         match self.work {

@@ -240,6 +240,10 @@ impl Retired {
         self.0.borrow().is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     pub(super) fn take(&self) -> Vec<Key> {
         self.0.take()
     }
