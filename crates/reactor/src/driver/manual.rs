@@ -341,6 +341,7 @@ impl World {
                     let addr = accepted.peer_addr().expect("an accepted socket has a peer");
                     Some(Ok(Done::Accepted(Socket(Kind::Memory(accepted)), addr)))
                 }
+                None if !memory.is_listening() => Some(Err(ErrorKind::InvalidInput.into())),
                 None if *wait => None,
                 None => Some(Err(ErrorKind::WouldBlock.into())),
             },
@@ -352,7 +353,12 @@ impl World {
                 .map(|result| result.map(|(bytes, from)| Done::ReceivedFrom(bytes, from))),
             Op::SendTo { socket: Socket(Kind::Memory(memory)), bytes, to } => {
                 let (from, bytes, to) = (memory.clone(), bytes.clone(), to.clone());
-                self.send_datagram(&from, bytes, to.as_ref()).transpose()
+                match self.send_datagram(&from, bytes, to.as_ref()) {
+                    Ok(None) if matches!(to, Some(Address::Unix(_))) => {
+                        Some(Err(ErrorKind::WouldBlock.into()))
+                    }
+                    sent => sent.transpose(),
+                }
             }
             Op::Recv { socket: Socket(Kind::Memory(memory)), max } => {
                 memory.recv((*max).min(recv_max)).map(|result| result.map(Done::Received))
@@ -377,20 +383,23 @@ impl World {
     fn is_ready(&self, key: Key) -> bool {
         match self.ops.get(key).map(|pending| &pending.op) {
             Some(Op::Accept { listener: Socket(Kind::Memory(memory)), wait }) => {
-                !wait || memory.has_connection()
+                !wait || memory.kind() != SocketKind::Listener || memory.is_readable()
             }
             Some(Op::Poll { socket: Socket(Kind::Memory(memory)), interest }) => {
                 is_ready_for(memory, *interest)
             }
-            Some(
-                Op::Recv { socket: Socket(Kind::Memory(memory)), .. }
-                | Op::RecvFrom { socket: Socket(Kind::Memory(memory)), .. },
-            ) => memory.is_readable() || memory.kind() == SocketKind::Listener,
+            Some(Op::Recv { socket: Socket(Kind::Memory(memory)), .. }) => {
+                memory.kind() != SocketKind::Stream || memory.is_readable()
+            }
+            Some(Op::RecvFrom { socket: Socket(Kind::Memory(memory)), .. }) => {
+                memory.kind() != SocketKind::Datagram || memory.is_readable()
+            }
             Some(Op::SendTo { socket: Socket(Kind::Memory(memory)), to, .. }) => {
-                self.recipient(memory, to.as_ref()).is_none_or(|to| to.has_room())
+                matches!(to, Some(Address::Unix(_)))
+                    || self.recipient(memory, to.as_ref()).is_none_or(|to| to.has_room())
             }
             Some(Op::Send { socket: Socket(Kind::Memory(memory)), buffers }) => {
-                memory.is_writable() || buffers.is_empty()
+                memory.kind() != SocketKind::Stream || memory.is_writable() || buffers.is_empty()
             }
             Some(_) => true,
             None => false,

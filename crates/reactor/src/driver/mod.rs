@@ -181,7 +181,9 @@ pub enum Op {
         /// What to send.
         buffers: Buffers,
     },
-    /// Sends one datagram, whole. Ends in [`Done::Sent`].
+    /// Sends one datagram, whole. Ends in [`Done::Sent`]. A Unix socket that is named here and has
+    /// no room is an error, [`io::ErrorKind::WouldBlock`]: the operating system does not tell
+    /// when it has.
     SendTo {
         /// A socket for datagrams.
         socket: Socket,

@@ -216,7 +216,13 @@ impl Ready {
         self.end_lookers(from, side, completions);
         let Some(pending) = self.ops.get(key) else { return Ok(()) };
         let socket = pending.socket().expect("a queued operation has a socket").clone();
-        self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET).side(side).ready = false;
+        let direction = self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET).side(side);
+        if direction.closed && socket.kind() == SocketKind::Listener {
+            // It was shut down. An accept of TCP says so; that of a Unix socket has nothing to
+            // say, for ever.
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        direction.ready = false;
         self.register(&socket)
     }
 

@@ -111,7 +111,10 @@ impl Memory {
 
     pub(in crate::driver) fn shutdown(&self, how: Shutdown) {
         match &self.role {
-            Role::Listener { open, .. } => open.set(false),
+            Role::Listener { open, queue } => {
+                open.set(false);
+                queue.take().iter().for_each(|memory| memory.reset());
+            }
             Role::Datagrams { .. } | Role::Receiver { .. } => {}
             Role::Stream { incoming, outgoing, .. } => {
                 if how != Shutdown::Read {
@@ -141,8 +144,9 @@ impl Memory {
         }
     }
 
-    pub(super) fn has_connection(&self) -> bool {
-        matches!(&self.role, Role::Listener { queue, .. } if !queue.borrow().is_empty())
+    /// Whether somebody may connect to it.
+    pub(super) fn is_listening(&self) -> bool {
+        matches!(&self.role, Role::Listener { open, .. } if open.get())
     }
 
     pub(super) fn recv(&self, max: usize) -> Option<io::Result<Bytes>> {
@@ -205,7 +209,7 @@ impl Memory {
     pub(super) fn is_readable(&self) -> bool {
         match &self.role {
             Role::Datagrams { queue, .. } => !queue.borrow().is_empty(),
-            Role::Listener { queue, .. } => !queue.borrow().is_empty(),
+            Role::Listener { open, queue } => !open.get() || !queue.borrow().is_empty(),
             Role::Receiver { incoming } | Role::Stream { incoming, .. } => {
                 incoming.finished.get() || incoming.broken.get() || incoming.len() > 0
             }
@@ -229,6 +233,7 @@ impl Memory {
                     || outgoing.broken.get()
                     || outgoing.len() < outgoing.capacity
             }
+            Role::Datagrams { .. } => self.peer().is_none_or(|peer| peer.has_room()),
             _ => true,
         }
     }

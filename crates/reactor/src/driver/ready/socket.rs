@@ -318,7 +318,8 @@ fn send_at_once(fd: &OwnedFd, peer: &Address) {
 fn address(any: SocketAddrAny) -> io::Result<Address> {
     if any.address_family() == AddressFamily::UNIX {
         let unix = SocketAddrUnix::try_from(any)?;
-        if let Some(name) = unix.abstract_name() {
+        // An address without any name counts as an empty one.
+        if let Some(name) = unix.abstract_name().filter(|name| !name.is_empty()) {
             return Ok(UnixAddr::Abstract(name.to_owned()).into());
         }
         return Ok(Address::Unix(match unix.path_bytes() {
