@@ -1,14 +1,15 @@
 //! The command line.
 
-use std::ffi::OsString;
+use std::{ffi::OsString, net::SocketAddr};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    address::{Listen, Loopback, Upstream},
+    address::{DEFAULT_LISTEN, DEFAULT_METRICS, Listen, Loopback, Upstream},
     exit::Exit,
     forward::rewrite::Rewrite,
     place::Place,
+    ports::Taken,
     session::{
         Account, Span,
         command::{Format, Target},
@@ -51,9 +52,38 @@ pub struct Serve {
     pub metrics: Option<Loopback>,
 }
 
+impl Serve {
+    /// Where to listen, and what to do when that is taken.
+    pub fn listening(&self) -> (SocketAddr, Taken) {
+        let asked = self.listen.map(|listen| listen.0);
+        (asked.unwrap_or(DEFAULT_LISTEN), self.taken("--listen", asked.is_some()))
+    }
+
+    /// Where to show the metrics, and what to do when that is taken.
+    pub fn showing(&self) -> (SocketAddr, Taken) {
+        let asked = self.metrics.map(|metrics| metrics.0);
+        (asked.unwrap_or(DEFAULT_METRICS), self.taken("--metrics", asked.is_some()))
+    }
+
+    fn taken(&self, flag: &'static str, is_explicit: bool) -> Taken {
+        let is_demo = self.to.is_none();
+        if is_demo && !is_explicit { Taken::TriesNext } else { Taken::Fails(flag) }
+    }
+}
+
 /// What else the program does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Look at this machine as a gateway with these flags would meet it, and say what to do
+    #[command(after_help = "Ends with 0 when nothing is bad, with 1 otherwise. Changes nothing.")]
+    Doctor {
+        #[command(flatten)]
+        #[allow(missing_docs, reason = "clap would print it as help")]
+        serve: Box<Serve>,
+        /// Print one JSON object
+        #[arg(long)]
+        json: bool,
+    },
     /// Make, list and end sessions
     Session {
         /// Which of these.
@@ -185,6 +215,14 @@ mod tests {
         read("session revoke --account 42").unwrap();
         read("session revoke 0123456789abcdef01234567").unwrap();
         read("session revoke sessionId=a.b").unwrap();
+    }
+
+    #[test]
+    fn the_doctor_takes_the_flags_a_gateway_is_run_with() {
+        let cli = read("doctor --to :9000 --listen :80 --store s.db --json").unwrap();
+        let Some(Command::Doctor { serve, json: true }) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(serve.listening().0.port(), 80);
+        read("doctor").unwrap();
     }
 
     #[test]

@@ -68,6 +68,21 @@ impl Trouble {
         self
     }
 
+    /// What was wrong.
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What was expected.
+    pub fn expected(&self) -> &str {
+        &self.expected
+    }
+
+    /// What to do.
+    pub fn advice(&self) -> &str {
+        &self.advice
+    }
+
     /// How the process should end.
     pub fn exit(&self) -> Exit {
         self.exit

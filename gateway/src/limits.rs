@@ -5,6 +5,8 @@ use std::time::Duration;
 /// What a gateway allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
+    /// Clients connected at a time; one more waits in the operating system's queue.
+    pub connections: usize,
     /// Requests served at a time; one more is told 503 (rule 65).
     pub in_flight: usize,
     /// Times a request may have been through a gateway of our name (rule 48).
@@ -24,6 +26,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            connections: 10_000,
             in_flight: 1024,
             loops: 3,
             connect: Duration::from_secs(3),

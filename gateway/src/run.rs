@@ -4,6 +4,7 @@ use std::{io::Write as _, path::PathBuf};
 
 use crate::{
     args::{Cli, Command, SessionCommand},
+    doctor,
     exit::{Exit, Trouble},
     place::{Place, Surroundings, make_folder},
     serve,
@@ -20,6 +21,7 @@ use crate::{
 pub fn run(cli: Cli) -> Result<Exit, Trouble> {
     match cli.command {
         None => serve::serve(cli.serve),
+        Some(Command::Doctor { serve, json }) => doctor::examine(&serve, json),
         Some(Command::Session { command }) => session(command),
     }
 }
@@ -51,13 +53,21 @@ fn session(asked: SessionCommand) -> Result<Exit, Trouble> {
 /// # Errors
 /// When it is no store, or cannot be opened.
 pub fn open(named: Option<Place>) -> Result<Store, Trouble> {
-    let path: PathBuf = match named {
-        Some(Place(path)) => path,
-        None => {
-            let path = Surroundings::read().default_store()?;
-            make_folder(&path)?;
-            path
-        }
-    };
+    let is_default = named.is_none();
+    let path = store_path(named)?;
+    if is_default {
+        make_folder(&path)?;
+    }
     Ok(Store::open(&path)?)
+}
+
+/// Where the store that was named lies, or the user's own.
+///
+/// # Errors
+/// When none was named and nothing says where this user's state lies.
+pub fn store_path(named: Option<Place>) -> Result<PathBuf, Trouble> {
+    match named {
+        Some(Place(path)) => Ok(path),
+        None => Surroundings::read().default_store(),
+    }
 }

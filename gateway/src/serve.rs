@@ -3,7 +3,7 @@
 use std::{
     cell::Cell,
     io::{self, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     rc::Rc,
     sync::{Arc, mpsc},
     thread,
@@ -17,17 +17,16 @@ use thence::{
 
 use crate::{
     access_log,
-    address::{DEFAULT_LISTEN, DEFAULT_METRICS, Upstream as Target},
     admin::Admin,
     args::Serve,
     demo::{self, Greeting},
-    demo_upstream,
+    demo_upstream, descriptors,
     exit::{Exit, Trouble},
     gate::Gate,
     limits::Limits,
     metrics::Metrics,
     place::Surroundings,
-    ports::{self, Taken},
+    ports, probe,
     request_id::RequestIds,
     run,
     session::{Stamp, Store},
@@ -42,9 +41,10 @@ use crate::{
 pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
     access_log::start();
     let limits = Limits::default();
+    descriptors::raise(descriptors::needed(&limits));
     let store = Arc::new(run::open(asked.store.clone())?);
     let target = match &asked.to {
-        Some(to) => Some(reached(to, limits.connect)?),
+        Some(to) => Some(probe::reach(to, limits.connect)?.1),
         None => None,
     };
     let mut reactor = Reactor::builder()
@@ -76,15 +76,9 @@ async fn main(
     started: Rc<Cell<bool>>,
 ) -> Result<(), Failure> {
     let is_demo = target.is_none();
-    let taken = |flag, explicit| match (explicit, is_demo) {
-        (false, true) => Taken::TriesNext,
-        _ => Taken::Fails(flag),
-    };
-    let wanted = asked.listen.map_or(DEFAULT_LISTEN, |listen| listen.0);
-    let listen = taken("--listen", asked.listen.is_some());
+    let (wanted, listen) = asked.listening();
     let (server, _) = ports::take(wanted, listen, bind)?;
-    let shown = asked.metrics.map_or(DEFAULT_METRICS, |metrics| metrics.0);
-    let metrics_port = taken("--metrics", asked.metrics.is_some());
+    let (shown, metrics_port) = asked.showing();
     let (admin_server, _) = ports::take(shown, metrics_port, bind)?;
     let address = server.local_addr();
 
@@ -109,7 +103,8 @@ async fn main(
     let admin = Admin { metrics, sessions: sessions.clone(), draining: is_draining.clone() };
     let admin_address = admin_server.local_addr();
     admin_server.serve(move |request: Request| admin.respond(&request));
-    server.head_deadline(limits.request_head).serve(move |request: Request| {
+    let server = server.head_deadline(limits.request_head).max_connections(limits.connections);
+    server.serve(move |request: Request| {
         if request.uri().path() == "*" {
             return Deferred::ok(Gate::options());
         }
@@ -184,19 +179,6 @@ fn greet(store: &Store, listening: SocketAddr, taken: Option<SocketAddr>) -> Res
     let _ = write!(io::stdout(), "{greeting}");
     let _ = io::stdout().flush();
     Ok(())
-}
-
-/// The upstream's address, once a connection to it could be made.
-fn reached(to: &Target, patience: Duration) -> Result<SocketAddr, Trouble> {
-    let address = to.resolve()?;
-    match TcpStream::connect_timeout(&address, patience) {
-        Ok(_) => Ok(address),
-        Err(error) => Err(Trouble::new(
-            format_args!("--to {to}: {error}"),
-            format_args!("an application that accepts connections on {address}"),
-            "start the application first, or check the address",
-        )),
-    }
 }
 
 fn bind(address: SocketAddr) -> io::Result<Server> {

@@ -1,7 +1,7 @@
 //! The reactor: waits for something to happen, does what you wanted, repeats.
 
 use std::{
-    env, fmt, io,
+    fmt, io,
     os::fd::BorrowedFd,
     rc::Rc,
     sync::{
@@ -19,7 +19,7 @@ use thence_core::{
 
 use crate::{
     drain::Why,
-    driver::{self, Driver, ready::Ready},
+    driver::{self, Driver, choice},
     hub::Hub,
     jobs::Jobs,
     turn::Turner,
@@ -239,9 +239,9 @@ impl Builder {
                  before you build another",
             ));
         }
-        let mut driver = match self.driver {
-            Some(driver) => driver,
-            None => driver_of_choice()?,
+        let (mut driver, choice) = match self.driver {
+            Some(driver) => (driver, None),
+            None => choice::make().map(|(driver, choice)| (driver, Some(choice)))?,
         };
         let fd = driver.as_fd().map(|fd| fd.try_clone_to_owned()).transpose()?;
         let jobs = Jobs::new(self.pool_queue, self.pool_threads);
@@ -251,7 +251,10 @@ impl Builder {
             watchdog = None;
         }
         static FIRST: Once = Once::new();
-        FIRST.call_once(|| tracing::info!("the driver is `{}`", driver.name()));
+        FIRST.call_once(|| match choice {
+            Some(choice) => tracing::info!("the driver is {choice}"),
+            None => tracing::info!("the driver is `{}`", driver.name()),
+        });
         let inbox = hosting::inbox();
         inbox.set_waker(driver.waker());
         let hub = Hub::new(driver, jobs);
@@ -265,16 +268,6 @@ impl Builder {
             cut: Vec::new(),
             inbox,
         })
-    }
-}
-
-/// What the environment asks for, and otherwise the best there is.
-fn driver_of_choice() -> Result<Box<dyn Driver>, Failure> {
-    match env::var("THENCE_DRIVER").as_deref() {
-        Err(_) | Ok("" | "auto" | "ready") => Ok(Box::new(Ready::new()?)),
-        Ok(other) => Err(Failure::msg(format!(
-            "THENCE_DRIVER is `{other}`, which is no driver of this build: use `auto` or `ready`"
-        ))),
     }
 }
 

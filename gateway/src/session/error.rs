@@ -2,6 +2,8 @@
 
 use std::{error, fmt, path::PathBuf};
 
+use rusqlite::ErrorCode;
+
 use crate::exit::Trouble;
 
 /// The store did not answer, or is no store.
@@ -103,6 +105,10 @@ impl From<StoreError> for Trouble {
                  the machine's random number generator is broken"
                     .to_owned(),
             ),
+            StoreError::Database { path, source } if is_busy(source) => (
+                "a store that this program alone holds the lock of, for moments",
+                format!("find who holds it with `fuser -v {}`, and end what hangs", path.display()),
+            ),
             StoreError::Corrupt { .. } | StoreError::Database { .. } => {
                 (STORE, "restore the file from a backup, or name another with --store".to_owned())
             }
@@ -133,4 +139,8 @@ impl From<StoreError> for Trouble {
         };
         Self::new(&error, expected, advice)
     }
+}
+
+fn is_busy(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }

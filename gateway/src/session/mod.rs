@@ -10,6 +10,7 @@ pub mod key;
 mod schema;
 pub mod stamp;
 pub mod store;
+pub mod survey;
 pub mod token;
 pub mod touches;
 
@@ -19,5 +20,6 @@ pub use self::{
     error::StoreError,
     stamp::{Span, Stamp},
     store::{Found, Life, Row, Session, State, Store},
+    survey::Survey,
     token::{Handle, MacKey, RowKey, SessionId},
 };

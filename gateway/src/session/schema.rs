@@ -18,34 +18,60 @@ pub(super) fn make_file(path: &Path) -> Result<bool, StoreError> {
     let unreadable = |source| StoreError::Unreadable { path: path.to_owned(), source };
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            // SQLite would fall back to reading only, and fail at the first write.
-            match OpenOptions::new().read(true).write(true).open(path) {
-                Ok(_) if fs::metadata(path).is_ok_and(|found| found.is_file()) => Ok(false),
-                Ok(_) => Err(unreadable(io::Error::other("it is not a file"))),
-                Err(error) => Err(unreadable(error)),
-            }
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => is_file(path).map(|()| false),
         Err(error) => Err(unreadable(error)),
     }
 }
 
-/// The one connection that writes (S9). Lays the table out in an empty file.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+/// Whether the file is one, and can be read and written: SQLite would fall back to reading only, and
+/// fail at the first write.
+pub(super) fn is_file(path: &Path) -> Result<(), StoreError> {
+    let unreadable = |source| StoreError::Unreadable { path: path.to_owned(), source };
+    match OpenOptions::new().read(true).write(true).open(path) {
+        Ok(_) if fs::metadata(path).is_ok_and(|found| found.is_file()) => Ok(()),
+        Ok(_) => Err(unreadable(io::Error::other("it is not a file"))),
+        Err(error) => Err(unreadable(error)),
+    }
+}
+
+/// What a file that can be opened is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// A database with nothing in it, which can become a store.
+    Empty,
+    /// A store of ours.
+    Ours,
+}
+
+/// A connection to what is a store, or can become one.
+pub(super) fn open_known(path: &Path) -> Result<(Connection, Layout), StoreError> {
+    known(path, READER_PATIENCE)
+}
+
+fn known(path: &Path, patience: Duration) -> Result<(Connection, Layout), StoreError> {
     let database = |source| StoreError::Database { path: path.to_owned(), source };
-    let mut connection = open(path, WRITER_PATIENCE).map_err(database)?;
+    let connection = open(path, patience).map_err(database)?;
     let application: i64 = pragma(&connection, "application_id").map_err(database)?;
     let version: i64 = pragma(&connection, "user_version").map_err(database)?;
     let objects: i64 = connection
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(database)?;
     match (application, version) {
-        (APPLICATION, LAYOUT) => {}
+        (APPLICATION, LAYOUT) => Ok((connection, Layout::Ours)),
         (APPLICATION, version) if version > LAYOUT => {
-            return Err(StoreError::Newer { path: path.to_owned(), version });
+            Err(StoreError::Newer { path: path.to_owned(), version })
         }
-        (0, 0) if objects == 0 => lay_out(&mut connection).map_err(database)?,
-        _ => return Err(StoreError::NotOurs { path: path.to_owned() }),
+        (0, 0) if objects == 0 => Ok((connection, Layout::Empty)),
+        _ => Err(StoreError::NotOurs { path: path.to_owned() }),
+    }
+}
+
+/// The one connection that writes (S9). Lays the table out in an empty file.
+pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let database = |source| StoreError::Database { path: path.to_owned(), source };
+    let (mut connection, layout) = known(path, WRITER_PATIENCE)?;
+    if layout == Layout::Empty {
+        lay_out(&mut connection).map_err(database)?;
     }
     // A reader never waits for the writer, nor the other way (S9).
     let mode: String = connection

@@ -192,8 +192,8 @@ impl Client {
 
     /// Does nothing for a while, most of which is most of the time.
     async fn idle(&mut self) {
-        let most = (self.load.time / 4).min(Duration::from_secs(20));
-        self.pause(most).await;
+        let left = self.load.time.saturating_sub(self.load.begun.elapsed());
+        self.pause((self.load.time / 4).min(A_LONG_WHILE).min(left)).await;
     }
 
     async fn pause(&mut self, most: Duration) {
@@ -208,6 +208,8 @@ impl Client {
         self.state % n
     }
 }
+
+const A_LONG_WHILE: Duration = Duration::from_secs(20);
 
 /// How long a client that did not get in lets pass.
 const A_WHILE: Duration = Duration::from_secs(1);

@@ -27,6 +27,7 @@ pub use self::{
     address::{Address, UnixAddr},
     arena::{Arena, Key},
     buffers::Buffers,
+    choice::{Candidate, Choice, Verdict, choice},
     socket::{Socket, SocketKind},
 };
 pub use crate::jobs::Jobs;
@@ -34,6 +35,7 @@ pub use crate::jobs::Jobs;
 mod address;
 mod arena;
 mod buffers;
+pub(crate) mod choice;
 pub mod manual;
 pub mod ready;
 mod socket;

@@ -1,7 +1,7 @@
 //! What a stream, its pending operations and the hooks of its reads share.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     fmt, io,
     net::Shutdown,
     rc::{Rc, Weak},
@@ -11,13 +11,14 @@ use std::{
 use thence_core::{Outcome, Stop, Trigger};
 
 pub(super) use self::reading::Need;
-use self::reading::Reading;
+use self::{layer::Layer, reading::Reading};
 use super::outbound::{Broken, Outbound};
 use crate::{
     driver::{Done, Key, Socket, SocketKind},
     hub::{Flush, Hub, Sink},
 };
 
+mod layer;
 mod reading;
 mod writing;
 
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     this: Weak<Self>,
     reading: RefCell<Reading>,
     writing: RefCell<Outbound>,
+    /// What the bytes of the driver go through, once TLS has begun.
+    layer: OnceCell<Box<Layer>>,
 }
 
 impl Connection {
@@ -40,6 +43,7 @@ impl Connection {
             this: this.clone(),
             reading: RefCell::default(),
             writing: RefCell::default(),
+            layer: OnceCell::new(),
         })
     }
 
@@ -70,7 +74,7 @@ impl Connection {
     }
 
     /// The stream is gone. Writes go out; reads that somebody waits for go on.
-    pub(super) fn let_go(&self) {
+    pub(super) fn let_go(self: &Rc<Self>) {
         self.let_reads_go();
         // A write that is half out and was asked to end would keep the connection for ever when
         // nobody reads at the other end.
@@ -94,6 +98,7 @@ impl Sink for Connection {
         let ended = Broken::new(&io::Error::other("the reactor of this connection has ended"));
         self.break_reading(ended.clone());
         end(self.reading.borrow_mut().take_waiters());
+        end(self.take_handshake());
         let mut writing = self.writing.borrow_mut();
         writing.error.get_or_insert(ended);
         let (_, mut unsent) = writing.sent();

@@ -11,6 +11,8 @@ pub use self::{
 };
 pub use crate::driver::{Address, UnixAddr};
 
+pub mod tls;
+
 mod acceptor;
 mod connecting;
 mod connection;

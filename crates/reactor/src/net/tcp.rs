@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, ToSocketAddrs},
     ops::Deref,
+    rc::Rc,
 };
 
 use thence_core::Deferred;
@@ -13,7 +14,7 @@ use super::{
     acceptor::{Accepted, Acceptor},
     connecting,
 };
-use crate::{driver::Address, hub::Hub};
+use crate::{dns::Destination, driver::Address, hub::Hub};
 
 /// A TCP connection: a [`Transport`], which has the reads and writes, and what is TCP's own.
 ///
@@ -38,22 +39,36 @@ use crate::{driver::Address, hub::Hub};
 pub struct TcpStream(Transport);
 
 impl TcpStream {
-    /// Connects to `addr`.
+    /// Connects to an address, or to a name and a port, as in `"example.org:443"`.
+    ///
+    /// A name is looked up on the pool ([`dns::lookup`](crate::dns::lookup)), and whichever of its
+    /// addresses answers first is the connection
+    /// ([`dns::happy_eyeballs`](crate::dns::happy_eyeballs)).
     ///
     /// Cancelled, or left, a connection that is made all the same closes.
     ///
     /// # Errors
     ///
-    /// The Deferred fails when nobody listens there, or there is no way there.
+    /// The Deferred fails when nobody listens there, there is no way there, or nobody has that
+    /// name. Where several addresses were tried the failure says how each of them failed.
     ///
     /// # Panics
     ///
     /// When this thread has no reactor.
     #[track_caller]
-    pub fn connect(addr: SocketAddr) -> Deferred<TcpStream> {
+    pub fn connect(to: impl Into<Destination>) -> Deferred<TcpStream> {
         let hub = Hub::current("TcpStream::connect");
+        let to = to.into();
+        match to.only_address() {
+            Some(addr) => Self::connect_to(&hub, addr),
+            None => to.connect(move |addr| Self::connect_to(&hub, addr)),
+        }
+    }
+
+    #[track_caller]
+    fn connect_to(hub: &Rc<Hub>, addr: SocketAddr) -> Deferred<TcpStream> {
         let (trigger, deferred) = Deferred::new();
-        connecting::start(&hub, addr.into(), trigger, TcpStream);
+        connecting::start(hub, addr.into(), trigger, TcpStream);
         deferred
     }
 

@@ -125,6 +125,10 @@ impl Transport {
         self.socket()?.local_addr()
     }
 
+    pub(super) fn connection(&self) -> &Rc<Connection> {
+        &self.0
+    }
+
     pub(super) fn socket(&self) -> io::Result<Socket> {
         self.0.socket().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
@@ -185,6 +189,12 @@ impl Transport {
     /// When the connection is broken.
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_shutdown(cx)
+    }
+}
+
+impl From<Rc<Connection>> for Transport {
+    fn from(connection: Rc<Connection>) -> Self {
+        Transport(connection)
     }
 }
 
