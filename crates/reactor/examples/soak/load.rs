@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use thence_core::{Failure, all, flow, hosting};
+use thence_core::{Failure, all, flow, hosting, unhandled};
 use thence_reactor::{DeferredExt, Live, Reactor, after, net::TcpStream};
 
 use crate::{
@@ -38,8 +38,9 @@ pub fn run(seconds: u64, clients: usize, addrs: &[&str]) -> Result<(), Box<dyn E
     })?;
     println!("load: {clients} clients; {:?}", load.done.borrow());
     let (live, nodes) = (reactor.live(), hosting::live());
-    if live != Live::default() || nodes != hosting::Live::default() {
-        return Err(format!("the clients left something: {live:?} {nodes:?}").into());
+    if live != Live::default() || nodes != hosting::Live::default() || unhandled() > 0 {
+        let reports = unhandled();
+        return Err(format!("left: {live:?} {nodes:?}, {reports} failures unhandled").into());
     }
     Ok(())
 }
@@ -78,7 +79,7 @@ impl Client {
         // They do not all come in the same moment.
         let ramp = self.load.time / 6;
         self.pause(ramp).await;
-        while self.load.begun.elapsed() < self.load.time {
+        while !self.left().is_zero() {
             let did = self.connect_once().await?;
             *self.load.done.borrow_mut().entry(did).or_default() += 1;
         }
@@ -149,6 +150,9 @@ impl Client {
                     let written = stream.write(request.body());
                     self.expect(stream, request.body(), usize::MAX, Duration::ZERO).await?;
                     written.await?;
+                    if self.left().is_zero() {
+                        break;
+                    }
                     self.idle().await;
                 }
                 Ok("spoke and idled")
@@ -156,12 +160,12 @@ impl Client {
         }
     }
 
-    /// Writes the head of a request. Nobody waits for that.
+    /// Writes the head of a request. Nobody waits for that, and it may well not arrive.
     fn ask(&mut self, stream: &TcpStream, what: What, most: u64) -> Request {
         let len = 2 + self.up_to(most) as usize;
         let from = self.up_to((text().len() - len) as u64) as usize;
         let request = Request { what, from, len };
-        drop(stream.write(request.head()));
+        stream.write(request.head()).recover(|_| ()).report();
         request
     }
 
@@ -192,8 +196,11 @@ impl Client {
 
     /// Does nothing for a while, most of which is most of the time.
     async fn idle(&mut self) {
-        let left = self.load.time.saturating_sub(self.load.begun.elapsed());
-        self.pause((self.load.time / 4).min(A_LONG_WHILE).min(left)).await;
+        self.pause((self.load.time / 4).min(A_LONG_WHILE).min(self.left())).await;
+    }
+
+    fn left(&self) -> Duration {
+        self.load.time.saturating_sub(self.load.begun.elapsed())
     }
 
     async fn pause(&mut self, most: Duration) {

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use thence_core::{Deferred, Failure, Outcome, Trigger, flow, hosting};
+use thence_core::{Deferred, Failure, Outcome, Trigger, flow, hosting, unhandled};
 use thence_reactor::{
     DeferredExt, Elapsed, Reactor, after, every,
     net::{TcpListener, TcpStream},
@@ -42,6 +42,9 @@ pub fn run(seconds: u64) -> Result<(), Box<dyn Error>> {
         return Err(
             format!("something is left: {} descriptors, {began} before", descriptors()).into()
         );
+    }
+    if unhandled() > 0 {
+        return Err(format!("{} failures went unhandled", unhandled()).into());
     }
     if tally.wrong.get() > 0 {
         return Err(format!("{} connections ended as none may", tally.wrong.get()).into());
