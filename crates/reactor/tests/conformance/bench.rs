@@ -84,6 +84,14 @@ impl Bench {
         self.completed.append(&mut completed);
     }
 
+    /// Waits, as for ever, for a wake that comes or came.
+    #[track_caller]
+    pub fn wait_for_wake(&mut self) {
+        let before = self.driver().now();
+        self.turn(PATIENCE);
+        assert!(self.driver().now() < before + PATIENCE, "it slept through");
+    }
+
     /// Everything that ends without waiting.
     pub fn settle(&mut self) {
         (0..20).for_each(|_| self.turn(Duration::ZERO));

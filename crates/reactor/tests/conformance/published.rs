@@ -270,8 +270,7 @@ fn compio_1036_a_wake_during_a_full_turn_is_kept(bench: &mut Bench) {
             bench.done(key);
         }
         wake();
-        // There is nothing else that could end this wait.
-        bench.driver().turn(None, &mut Vec::new()).unwrap();
+        bench.wait_for_wake();
     }
 }
 
@@ -279,15 +278,13 @@ fn compio_1036_a_wake_during_a_full_turn_is_kept(bench: &mut Bench) {
 fn compio_928_a_waker_interrupts_a_wait(bench: &mut Bench) {
     let wake = bench.driver().waker();
     if bench.driver().as_fd().is_none() {
-        // It never waits.
-        wake();
-        bench.driver().turn(None, &mut Vec::new()).unwrap();
-        return;
+        // It never waits, and nothing can come meanwhile.
+        return wake();
     }
     for _ in 0..200 {
         let wake = wake.clone();
         let other = thread::spawn(move || wake());
-        bench.driver().turn(None, &mut Vec::new()).unwrap();
+        bench.wait_for_wake();
         other.join().unwrap();
     }
 }
@@ -377,9 +374,7 @@ fn zio_494_and_503_no_wake_of_another_thread_is_lost(stage: &mut Stage) {
         }
     });
     while called.load(Ordering::Relaxed) < CALLS {
-        // With nothing else to do it waits for ever, but for the manual driver, which cannot.
-        let wait = stage.reactor().as_fd().is_none().then_some(Duration::ZERO);
-        stage.reactor().turn(wait).unwrap();
+        stage.wait_for_wake();
     }
     other.join().unwrap();
 }

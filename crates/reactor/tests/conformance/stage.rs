@@ -53,6 +53,17 @@ impl Stage {
         self.reactor().turn(Some(Duration::ZERO)).unwrap();
     }
 
+    /// Waits, as for ever, for a wake that comes or came; the manual driver cannot wait.
+    #[track_caller]
+    pub fn wait_for_wake(&mut self) {
+        if self.reactor().as_fd().is_none() {
+            return self.turn();
+        }
+        let before = now();
+        self.reactor().turn(Some(PATIENCE)).unwrap();
+        assert!(now() < before + PATIENCE, "it slept through");
+    }
+
     /// Everything that happens without waiting.
     pub fn settle(&mut self) {
         (0..20).for_each(|_| self.turn());
