@@ -31,8 +31,10 @@ on_every_driver! { bench:
     bytes_arrive_in_order,
     completions_are_bounded_and_none_is_forgotten,
     much_goes_through,
+    one_receive_brings_all_of_a_stream_and_its_end,
     operations_on_one_socket_end_in_their_order,
     the_end_comes_after_the_bytes_and_stays,
+    what_is_sent_now_comes_before_what_is_sent_later,
 }
 
 fn bytes_arrive_in_order(bench: &mut Bench) {
@@ -59,6 +61,53 @@ fn operations_on_one_socket_end_in_their_order(bench: &mut Bench) {
     for key in sends {
         bench.done(key);
     }
+}
+
+fn one_receive_brings_all_of_a_stream_and_its_end(bench: &mut Bench) {
+    let (a, b) = connected::<Tcp>(bench);
+    let much = pattern().slice(..1_000_000);
+    let many = bench.submit(Op::RecvMany { socket: b });
+    let sent = bench.submit(Op::Send { socket: a.clone(), buffers: Buffers::from(much.clone()) });
+    let mut got = BytesMut::new();
+    while got.len() < much.len() {
+        let Done::Received(bytes) = bench.done(many) else { panic!("receives") };
+        got.extend_from_slice(&bytes);
+    }
+    assert!(got == much);
+    bench.done(sent);
+    bench.assert_pending(many);
+    bench.sent(&a, "last");
+    drop(a);
+    assert!(matches!(bench.done(many), Done::Received(bytes) if bytes == "last"));
+    assert!(matches!(bench.done(many), Done::Received(bytes) if bytes.is_empty()));
+    assert!(bench.has_ended(many));
+}
+
+/// A driver that can sends at once what goes out at once, and takes an operation for the rest.
+fn what_is_sent_now_comes_before_what_is_sent_later(bench: &mut Bench) {
+    let (a, b) = connected::<Tcp>(bench);
+    let much = pattern();
+    let mut sent = 0;
+    let rest = loop {
+        let piece = much.slice(sent..(sent + 100_000).min(much.len()));
+        let mut buffers = Buffers::from(piece.clone());
+        let now = bench.driver().send_now(&a, &mut buffers).map_or(0, Result::unwrap);
+        assert_eq!(buffers.len(), piece.len() - now, "what was sent is taken off");
+        sent += now;
+        if !buffers.is_empty() {
+            break buffers;
+        }
+    };
+    let len = sent + rest.len();
+    let later = bench.submit(Op::Send { socket: a.clone(), buffers: rest });
+    let refused = bench.driver().send_now(&a, &mut Buffers::from(counted("between")));
+    assert!(refused.is_none(), "it would come between");
+    let mut got = BytesMut::new();
+    while got.len() < len {
+        got.extend_from_slice(&bench.received(&b, usize::MAX));
+    }
+    assert!(got == much[..len]);
+    bench.done(later);
 }
 
 fn the_end_comes_after_the_bytes_and_stays(bench: &mut Bench) {
@@ -227,6 +276,8 @@ fn an_operation_that_does_not_suit_its_socket_is_refused(bench: &mut Bench) {
         Op::Accept { listener: stream.clone(), wait: true },
         Op::Recv { socket: listener.clone(), max: 1 },
         Op::Recv { socket: datagrams.clone(), max: 1 },
+        Op::RecvMany { socket: listener.clone() },
+        Op::RecvMany { socket: datagrams.clone() },
         Op::RecvFrom { socket: stream.clone(), max: 1 },
         Op::Send { socket: listener, buffers: buffers() },
         Op::Send { socket: datagrams, buffers: buffers() },

@@ -78,8 +78,9 @@ impl Bench {
         let mut completed = Vec::new();
         self.driver().turn(Some(wait), &mut completed).unwrap();
         for completion in &completed {
-            let ends = self.ends.get_mut(&completion.key);
-            *ends.unwrap_or_else(|| panic!("{:?} was never begun", completion.key)) += 1;
+            let ends = self.ends.get_mut(&completion.key).expect("it was begun");
+            assert_eq!(*ends, 0, "{:?} goes on after its end", completion.key);
+            *ends += usize::from(!completion.more);
         }
         self.completed.append(&mut completed);
     }
@@ -97,7 +98,7 @@ impl Bench {
         (0..20).for_each(|_| self.turn(Duration::ZERO));
     }
 
-    /// The end of `key`, turning until it is there.
+    /// The end of `key`, or a piece of what it brings, turning until that is there.
     #[track_caller]
     pub fn end(&mut self, key: Key) -> io::Result<Done> {
         let limit: Instant = self.driver().now() + PATIENCE;
@@ -131,6 +132,16 @@ impl Bench {
         self.cancel(key);
         let error = self.end(key).expect_err("nothing was there for it");
         assert!(is_cancelled(&error), "{error}");
+    }
+
+    /// Cancels what goes on until then, and gives all that it still brings.
+    pub fn stop(&mut self, key: Key) -> Vec<io::Result<Done>> {
+        self.cancel(key);
+        let mut all = Vec::new();
+        while !self.has_ended(key) || self.completed.iter().any(|done| done.key == key) {
+            all.push(self.end(key));
+        }
+        all
     }
 
     /// How many ends were delivered that nobody has looked at.

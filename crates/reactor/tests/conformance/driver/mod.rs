@@ -8,6 +8,7 @@ use self::{
     accept::Accept,
     connect::Connect,
     datagrams::{RecvFrom, SendTo},
+    many::Many,
     poll::Polled,
     recv::Recv,
     send::Send,
@@ -18,6 +19,7 @@ use crate::sockets::{DatagramPair, Pair, Pipe, Tcp, Udp, Unix, UnixDatagrams};
 mod accept;
 mod connect;
 mod datagrams;
+mod many;
 mod moments;
 mod poll;
 mod recv;
@@ -85,6 +87,8 @@ rows! {
         [x x AT_ONCE AT_ONCE x x AT_ONCE x x x NO_HANDLE NO_HANDLE NO_HANDLE x]
     tcp_recv: Recv<Tcp>, all
         [x x x x x x x x x x x x x x]
+    tcp_recv_many: Many<Tcp>, all
+        [x x x x x x x x x x x x x x]
     tcp_send: Send<Tcp>, all
         [x x x x x x x x x x x x x x]
     tcp_poll_accept: Polled<Accept<Tcp>>, all
@@ -99,6 +103,8 @@ rows! {
     unix_connect: Connect<Unix>, all
         [x x AT_ONCE AT_ONCE x x AT_ONCE x x x NO_HANDLE NO_HANDLE NO_HANDLE x]
     unix_recv: Recv<Unix>, all
+        [x x x x x x x x x x x x x x]
+    unix_recv_many: Many<Unix>, all
         [x x x x x x x x x x x x x x]
     unix_send: Send<Unix>, all
         [x x x x x x x x x x x x x x]
@@ -115,6 +121,8 @@ rows! {
         [x x x x x x x x x x x x x x]
 
     pipe_recv: Recv<Pipe>, with_descriptors
+        [x x x x x x x x x ONE_WAY ONE_WAY x x x]
+    pipe_recv_many: Many<Pipe>, with_descriptors
         [x x x x x x x x x ONE_WAY ONE_WAY x x x]
     pipe_send: Send<Pipe>, with_descriptors
         [x x x x x x x x ONE_WAY x ONE_WAY x x x]
