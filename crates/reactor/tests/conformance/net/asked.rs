@@ -13,6 +13,11 @@ pub trait Asked: Sized {
 
     fn ask(&mut self) -> Deferred<Self::Value>;
 
+    /// Asks when its reactor is gone, where that is no panic.
+    fn ask_late(&mut self) -> Option<Deferred<Self::Value>> {
+        Some(self.ask())
+    }
+
     /// Makes it possible that one ends.
     fn provide(&mut self, stage: &mut Stage);
 

@@ -32,6 +32,10 @@ impl<F: Listens> Asked for Connect<F> {
         F::connect(&self.to)
     }
 
+    fn ask_late(&mut self) -> Option<Deferred<F::Stream>> {
+        None
+    }
+
     /// There is nothing to do: the operating system lets it in.
     fn provide(&mut self, _: &mut Stage) {}
 

@@ -1,11 +1,15 @@
 //! The kinds of connections that there are.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::OnceLock};
 
 use thence_core::Deferred;
-use thence_reactor::net::{TcpListener, TcpStream, Transport, UnixAddr, UnixListener, UnixStream};
+use thence_reactor::net::{
+    TcpListener, TcpStream, Transport, UnixAddr, UnixListener, UnixStream,
+    tls::{Certificates, Roots, TlsClient, TlsServer},
+};
 
 use crate::{
+    ca::{Ca, Pair as Pem},
     common::{ANY, watch},
     sockets,
     stage::Stage,
@@ -44,6 +48,9 @@ pub struct Unix;
 
 pub struct Pair;
 
+/// TLS over TCP: the client's end and the server's.
+pub struct Tls;
+
 impl Family for Tcp {
     const MORE_THAN_IT_HOLDS: usize = 12 << 20;
 
@@ -68,6 +75,33 @@ impl Family for Pair {
         (one.into(), two.into())
     }
 }
+
+impl Family for Tls {
+    const MORE_THAN_IT_HOLDS: usize = 12 << 20;
+
+    fn ends(stage: &mut Stage) -> (Transport, Transport) {
+        let (near, far) = connected::<Tcp>(stage);
+        let (server, client) = authorized();
+        let accepting = watch(server.accept(far));
+        let near = stage.ok(client.connect(near, NAME));
+        stage.until(&accepting);
+        (near.into(), accepting.ok().into())
+    }
+}
+
+/// A server, and a client that trusts it.
+fn authorized() -> (TlsServer, TlsClient) {
+    static PEM: OnceLock<(String, Pem)> = OnceLock::new();
+    let (authority, pair) = PEM.get_or_init(|| {
+        let ca = Ca::new("conformance");
+        let pair = ca.issue(NAME);
+        (ca.pem, pair)
+    });
+    let certificates = Certificates::from_pem(&pair.chain, &pair.key).unwrap();
+    (TlsServer::new(&certificates), TlsClient::new(&Roots::from_pem(authority).unwrap()))
+}
+
+const NAME: &str = "app.example";
 
 impl Listens for Tcp {
     type Listener = TcpListener;

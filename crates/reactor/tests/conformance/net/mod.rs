@@ -5,7 +5,7 @@
 use self::{
     accept::Accept,
     connect::Connect,
-    family::{Pair, Tcp, Unix},
+    family::{Pair, Tcp, Tls, Unix},
     read::{AtMost, Exactly, Read},
     write::{Shutdown, Write},
 };
@@ -106,9 +106,19 @@ rows! {
         [x x x x x x x x x x x x x x x x x]
     pair_write: Write<Pair>
         [x x x x x x x x x x x x x x STAYS x x]
+
+    tls_read: Read<Tls, AtMost>
+        [x x x x x x x x x x x x HEARS_OUT x HEARS_OUT x x]
+    tls_read_exact: Read<Tls, Exactly>
+        [x x x x x x x x x x x x HEARS_OUT x HEARS_OUT x x]
+    tls_write: Write<Tls>
+        [x x x x x x x x x x x x x x STAYS x x]
+    tls_shutdown: Shutdown<Tls>
+        [x x x x x x x x x x x x x x STAYS x x]
 }
 
 const AT_ONCE: &str = "on one machine a connect is over before anything else can happen to it";
+const HEARS_OUT: &str = "a TLS stream that was dropped hears the other end out";
 const NO_HANDLE: &str = "nobody has the stream before it is connected";
 const SAID_BY_READS: &str = "a connection that was reset is accepted, and its reads say so";
 const STAYS: &str = "what was written goes out, whoever left";

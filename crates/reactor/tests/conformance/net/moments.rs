@@ -235,5 +235,8 @@ pub fn reactor_dropped<A: Asked>(stage: &mut Stage) {
     stage.drop_reactor();
     assert!(waiting.is_cancelled());
     drop(left);
+    if let Some(late) = asked.ask_late() {
+        assert!(watch(late).has_ended(), "nothing will ever end it");
+    }
     drop(asked);
 }

@@ -30,7 +30,7 @@ impl Full {
     fn open<F: Family>(stage: &mut Stage) -> Self {
         let (ours, peer) = F::ends(stage);
         let in_memory = stage.reactor().as_fd().is_none();
-        let filled = if in_memory { 100_000 } else { F::MORE_THAN_IT_HOLDS };
+        let filled = if in_memory { 300_000 } else { F::MORE_THAN_IT_HOLDS };
         let first = watch(ours.write(pattern().slice(..filled)));
         stage.settle();
         assert!(!first.has_ended(), "more went than a connection holds");
