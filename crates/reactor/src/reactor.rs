@@ -19,7 +19,7 @@ use thence_core::{
 
 use crate::{
     drain::Why,
-    driver::{Driver, choice},
+    driver::{self, Driver, choice},
     hub::Hub,
     jobs::Jobs,
     turn::Turner,
@@ -116,6 +116,24 @@ impl Reactor {
         self.turner.fd()
     }
 
+    /// What it holds now: for a test that nothing is left, and for a program's own figures.
+    ///
+    /// ```
+    /// use thence_reactor::{Live, Reactor};
+    ///
+    /// let reactor = Reactor::builder().build()?;
+    /// assert_eq!(reactor.live(), Live::default());
+    /// # Ok::<(), thence_core::Failure>(())
+    /// ```
+    pub fn live(&self) -> Live {
+        Live {
+            driver: self.hub.driver.borrow().live(),
+            timers: self.hub.timers.borrow().len(),
+            jobs: self.hub.jobs.unfinished(),
+            unsent: self.hub.unsent.get(),
+        }
+    }
+
     /// A handle for other threads.
     pub fn handle(&self) -> Handle {
         Handle { inbox: self.inbox.clone(), alive: self.hub.alive.clone() }
@@ -149,6 +167,21 @@ impl Drop for Reactor {
         // runs what they set off.
         hosting::deliver_inbox(usize::MAX);
     }
+}
+
+/// What a reactor holds at one moment, [`thence_core::hosting::live`] aside: all zero when nothing
+/// was begun or everything has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Live {
+    /// What its driver holds.
+    pub driver: driver::Live,
+    /// Timers that are set.
+    pub timers: usize,
+    /// Offloaded jobs that have not ended.
+    pub jobs: usize,
+    /// Connections with bytes that have not left.
+    pub unsent: usize,
 }
 
 /// Says what a [`Reactor`] shall be like.
