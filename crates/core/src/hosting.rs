@@ -14,14 +14,45 @@
 //! assert_eq!(hosting::run_queue(1024), 1);
 //! ```
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::panic::Location;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 pub use crate::inbox::{Closed, Inbox};
 use crate::node::{self, cx};
 pub use crate::node::{Live, Unfinished};
+
+/// A source that takes back what it yielded and nobody took: see
+/// [`Trigger::fire_from`](crate::Trigger::fire_from).
+///
+/// ```
+/// use std::{any::Any, cell::RefCell, collections::BTreeMap, rc::{Rc, Weak}};
+/// use thence_core::{Deferred, hosting::Home};
+///
+/// #[derive(Default)]
+/// struct Items(RefCell<BTreeMap<u64, String>>);
+///
+/// impl Home for Items {
+///     fn take_back(self: Rc<Self>, place: u64, value: Box<dyn Any>) {
+///         let value = value.downcast::<String>().expect("it yields strings");
+///         self.0.borrow_mut().insert(place, *value);
+///     }
+/// }
+///
+/// let items = Rc::new(Items::default());
+/// let home: Weak<Items> = Rc::downgrade(&items);
+/// let (trigger, d) = Deferred::<String>::new();
+/// drop(d.finally(|| ())); // whoever waited has left
+/// trigger.fire_from(home, 3, "third".into());
+/// assert_eq!(items.0.borrow()[&3], "third");
+/// ```
+pub trait Home: 'static {
+    /// Takes back the value that was fired from `place`, of the type it was fired as.
+    fn take_back(self: Rc<Self>, place: u64, value: Box<dyn Any>);
+}
 
 /// Keeps callbacks from running; see [`hold`].
 ///

@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
+use std::rc::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::crossing::FarEnd;
 use crate::fault::Fault;
+use crate::hosting::Home;
 use crate::inbox::{self, Entry};
 use crate::node::{Slot, Source, cx, run_guarded};
 use crate::outcome::Outcome;
@@ -196,6 +198,18 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
     /// ```
     pub fn on_unclaimed(&self, f: impl FnOnce(T) + 'static) {
         self.0.on_unclaimed(Box::new(f));
+    }
+
+    /// As [`on_unclaimed`](Trigger::on_unclaimed) and [`fire`](Trigger::fire), for a source that
+    /// yields much: the way back is a place at `home`, for which nothing is allocated.
+    #[inline]
+    pub fn fire_from(
+        self, // A Deferred ends once: this uses its trigger up.
+        home: Weak<dyn Home>,
+        place: u64,
+        value: T,
+    ) {
+        self.0.fire_from(home, place, value);
     }
 
     /// Whether somebody asked for the end.

@@ -62,8 +62,11 @@
 
 #![deny(unsafe_code)]
 
+pub mod dns;
 pub mod driver;
+pub mod fs;
 pub mod net;
+pub mod process;
 
 mod backoff;
 mod drain;

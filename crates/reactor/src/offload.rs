@@ -63,10 +63,22 @@ pub fn offload<T: Send + 'static>(
 pub fn offload_when_free<T: Send + 'static>(
     f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
 ) -> Deferred<T> {
-    let hub = Hub::current("offload_when_free");
+    when_free(&Hub::current("offload_when_free"), f)
+}
+
+/// As [`offload_when_free`], on the pool of a source's own reactor; without that it ends
+/// `Stop(Cancelled)`.
+#[track_caller]
+pub(crate) fn when_free<T: Send + 'static>(
+    hub: &Rc<Hub>,
+    f: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Deferred<T> {
+    if !hub.is_alive() {
+        return Deferred::ended(Outcome::Stop(Stop::Cancelled));
+    }
     let (trigger, deferred) = Deferred::new();
     let id = hub.jobs.reserve();
-    let weak = Rc::downgrade(&hub);
+    let weak = Rc::downgrade(hub);
     let begun = Rc::new(Cell::new(false));
     let has_begun = begun.clone();
     trigger.on_cancel(move || {
@@ -87,7 +99,7 @@ pub fn offload_when_free<T: Send + 'static>(
         start(jobs, id, trigger, context, f);
     });
     hub.waiting.borrow_mut().push_back(Waiting { id, begin });
-    admit(&hub);
+    admit(hub);
     deferred
 }
 

@@ -2,13 +2,12 @@
 
 use std::{
     io::ErrorKind,
-    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use thence_reactor::driver::{
-    ACCEPTS_PER_TURN, Buffers, Completion, Done, Driver, Key, Op, Socket, is_cancelled,
+    ACCEPTS_PER_TURN, Address, Buffers, Completion, Done, Driver, Key, Op, Socket, is_cancelled,
     manual::Manual, ready::Ready,
 };
 
@@ -44,8 +43,8 @@ impl Bench {
         self.completed.iter().any(|done| done.key == key)
     }
 
-    fn listen(&mut self) -> (Socket, SocketAddr) {
-        let listener = self.driver.listen(([127, 0, 0, 1], 0).into()).unwrap();
+    fn listen(&mut self) -> (Socket, Address) {
+        let listener = self.driver.listen(&Address::Ip(([127, 0, 0, 1], 0).into())).unwrap();
         let addr = listener.local_addr().unwrap();
         (listener, addr)
     }
@@ -53,7 +52,7 @@ impl Bench {
     fn connected(&mut self) -> (Socket, Socket) {
         let (listener, addr) = self.listen();
         let accept = self.driver.submit(Op::Accept { listener, wait: true });
-        let connect = self.driver.submit(Op::Connect { addr });
+        let connect = self.driver.submit(Op::Connect { to: addr.clone() });
         let Ok(Done::Connected(ours)) = self.end(connect) else { panic!("connects") };
         let Ok(Done::Accepted(theirs, from)) = self.end(accept) else { panic!("accepts") };
         assert_eq!(ours.local_addr().unwrap(), from);
@@ -197,7 +196,8 @@ fn an_operation_keeps_its_descriptor(mut bench: Bench) {
 fn accepts_are_bounded_and_none_is_forgotten(mut bench: Bench) {
     let (listener, addr) = bench.listen();
     let many = ACCEPTS_PER_TURN * 2 + 10;
-    let connects: Vec<Key> = (0..many).map(|_| bench.driver.submit(Op::Connect { addr })).collect();
+    let connects: Vec<Key> =
+        (0..many).map(|_| bench.driver.submit(Op::Connect { to: addr.clone() })).collect();
     // They are kept, or they would be gone before they are accepted.
     let _ours: Vec<_> = connects.into_iter().map(|key| bench.end(key).unwrap()).collect();
     let accepts: Vec<Key> = (0..many)
@@ -218,7 +218,7 @@ fn accepts_are_bounded_and_none_is_forgotten(mut bench: Bench) {
 
 fn an_accept_that_does_not_wait_says_so(mut bench: Bench) {
     let (listener, addr) = bench.listen();
-    let connect = bench.driver.submit(Op::Connect { addr });
+    let connect = bench.driver.submit(Op::Connect { to: addr.clone() });
     let _ours = bench.end(connect).unwrap();
     let there = bench.driver.submit(Op::Accept { listener: listener.clone(), wait: false });
     assert!(matches!(bench.end(there), Ok(Done::Accepted(..))));
@@ -228,7 +228,7 @@ fn an_accept_that_does_not_wait_says_so(mut bench: Bench) {
         let none = bench.driver.submit(Op::Accept { listener: listener.clone(), wait: false });
         assert_eq!(bench.end(none).unwrap_err().kind(), ErrorKind::WouldBlock);
     }
-    let connect = bench.driver.submit(Op::Connect { addr });
+    let connect = bench.driver.submit(Op::Connect { to: addr.clone() });
     let _ours = bench.end(connect).unwrap();
     assert!(matches!(bench.end(waiting), Ok(Done::Accepted(..))));
 }
@@ -236,13 +236,13 @@ fn an_accept_that_does_not_wait_says_so(mut bench: Bench) {
 fn a_connection_nobody_takes_is_refused(mut bench: Bench) {
     let (listener, addr) = bench.listen();
     drop(listener);
-    let connect = bench.driver.submit(Op::Connect { addr });
+    let connect = bench.driver.submit(Op::Connect { to: addr.clone() });
     assert_eq!(bench.end(connect).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 }
 
 fn a_port_in_use_is_an_error(mut bench: Bench) {
     let (_listener, addr) = bench.listen();
-    assert_eq!(bench.driver.listen(addr).unwrap_err().kind(), ErrorKind::AddrInUse);
+    assert_eq!(bench.driver.listen(&addr).unwrap_err().kind(), ErrorKind::AddrInUse);
 }
 
 fn a_foreign_socket_is_refused(mut bench: Bench) {

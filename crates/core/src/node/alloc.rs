@@ -1,7 +1,7 @@
 //! Memory for nodes: free lists by class, or the allocator.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
 use super::context::Cx;
@@ -234,7 +234,32 @@ fn drop_rare(n: Node) {
     // SAFETY: without VIA it is a box this node owned.
     let extra: Box<Extra> = unsafe { Box::from_raw(extra) };
     extra.places.iter().for_each(|place| place.set(None));
-    super::turn::run_guarded(|| drop(extra));
+    let mut extra = extra;
+    let mut is_clear = false;
+    super::turn::run_guarded(|| {
+        extra.clear();
+        is_clear = true;
+    });
+    if is_clear && !cfg!(thence_no_free_list) {
+        keep_extra(extra);
+    } else {
+        super::turn::run_guarded(|| drop(extra));
+    }
+}
+
+/// An empty one: sources that cancel, or take back what they yield, have one for each Deferred.
+pub(super) fn extra() -> Box<Extra> {
+    EXTRAS.try_with(|extras| extras.borrow_mut().pop()).ok().flatten().unwrap_or_default()
+}
+
+fn keep_extra(extra: Box<Extra>) {
+    // A thread that ends keeps none.
+    let _ = EXTRAS.try_with(|extras| {
+        let mut extras = extras.borrow_mut();
+        if extras.len() < EXTRAS_KEPT {
+            extras.push(extra);
+        }
+    });
 }
 
 fn layout_of(class: u8) -> Layout {
@@ -264,7 +289,12 @@ impl Drop for Reaper {
 
 thread_local! {
     static REAPER: Reaper = const { Reaper };
+    // Boxes, since it is these that are kept.
+    #[allow(clippy::vec_box)]
+    static EXTRAS: RefCell<Vec<Box<Extra>>> = const { RefCell::new(Vec::new()) };
 }
+
+const EXTRAS_KEPT: usize = 1024;
 
 /// In a node's class: it has a context, or `extra` is set.
 pub(super) const RARE: u8 = 0x80;

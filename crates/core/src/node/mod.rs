@@ -44,11 +44,12 @@ mod turn;
 mod wait;
 mod waker;
 
+use std::any::Any;
 use std::cell::Cell;
 use std::ops::Deref;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 pub(crate) use self::cancel::CancelRef;
 pub(crate) use self::context::{Cx, cx};
@@ -64,6 +65,7 @@ pub(crate) use self::waker::WakeCell;
 
 use crate::fault::{Fault, Step};
 use crate::flow_context::Frame;
+use crate::hosting::Home;
 use crate::outcome::{Outcome, Stop, lane};
 
 pub(crate) type Site = &'static Location<'static>;
@@ -108,8 +110,27 @@ struct Extra {
     /// Where cancellers look for this node.
     places: Vec<Rc<Cell<Option<Node>>>>,
     on_left: Option<Box<dyn FnOnce()>>,
+    on_unclaimed: Option<WayBack>,
+}
+
+/// Where a value goes that nobody takes.
+enum WayBack {
+    /// To a source, with the place the value had there.
+    Home(Weak<dyn Home>, u64),
     /// A `Box<dyn FnOnce(T)>` of the node's own `T`.
-    on_unclaimed: Option<Box<dyn std::any::Any>>,
+    Hook(Box<dyn Any>),
+}
+
+impl Extra {
+    /// Drops what is in it, and keeps the memory.
+    fn clear(&mut self) {
+        self.label = None;
+        self.via = None;
+        self.on_cancel.clear();
+        self.places.clear();
+        self.on_left = None;
+        self.on_unclaimed = None;
+    }
 }
 
 /// A source's cancellers, and what it wants to know of its waiter.
@@ -377,7 +398,7 @@ impl Node {
     /// The rare part, made if there is none.
     fn extra_mut(self) -> &'static mut Extra {
         if self.has(flag::VIA) || self.extra.get().is_null() {
-            let mut extra = Box::<Extra>::default();
+            let mut extra = alloc::extra();
             if self.has(flag::VIA) {
                 // SAFETY: as in `record`.
                 let site: Site = unsafe { &*self.extra.get().cast_const().cast() };
@@ -432,7 +453,11 @@ impl Node {
     }
 
     fn set_unclaimed<T: 'static>(self, hook: Box<dyn FnOnce(T)>) {
-        let old = self.extra_mut().on_unclaimed.replace(Box::new(hook));
+        self.set_way_back(WayBack::Hook(Box::new(hook)));
+    }
+
+    fn set_way_back(self, way_back: WayBack) {
+        let old = self.extra_mut().on_unclaimed.replace(way_back);
         // What it owned may call back into this node; the field is whole again by now.
         if old.is_some() {
             run_guarded(|| drop(old));
@@ -440,8 +465,14 @@ impl Node {
     }
 
     fn take_unclaimed<T: 'static>(self) -> Option<Box<dyn FnOnce(T)>> {
-        let hook = self.extra()?.on_unclaimed.take()?;
-        hook.downcast::<Box<dyn FnOnce(T)>>().ok().map(|hook| *hook)
+        match self.extra()?.on_unclaimed.take()? {
+            WayBack::Hook(hook) => hook.downcast::<Box<dyn FnOnce(T)>>().ok().map(|hook| *hook),
+            WayBack::Home(home, place) => Some(Box::new(move |value| {
+                if let Some(home) = home.upgrade() {
+                    home.take_back(place, Box::new(value));
+                }
+            })),
+        }
     }
 
     /// What a source wants to know when its Deferred is dropped before it has ended.

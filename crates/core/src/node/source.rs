@@ -2,13 +2,16 @@
 
 use std::alloc::Layout;
 use std::marker::PhantomData;
+use std::rc::Weak;
 
 use super::alloc::Shape;
 use super::context::Links;
 use super::{
-    Cx, Handle, Kind, Node, Site, Slot, Vt, cx, discard_done, flag, no_detach, no_notice, stop,
+    Cx, Handle, Kind, Node, Site, Slot, Vt, WayBack, cx, discard_done, flag, no_detach, no_notice,
+    stop,
 };
 use crate::fault::Fault;
+use crate::hosting::Home;
 use crate::outcome::{Outcome, Stop};
 
 /// The producer's end of a source node. Holds one reference.
@@ -104,6 +107,13 @@ impl<T: 'static, E: Fault> Source<T, E> {
 
     pub(crate) fn on_unclaimed(&self, hook: Box<dyn FnOnce(T)>) {
         self.n.set_unclaimed(hook);
+    }
+
+    /// Ends it with a value that goes to `place` at `home` when nobody takes it.
+    #[inline]
+    pub(crate) fn fire_from(self, home: Weak<dyn Home>, place: u64, value: T) {
+        self.n.set_way_back(WayBack::Home(home, place));
+        self.settle(Outcome::Ok(value));
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Where a driver keeps what it works on: slots that are used again, and keys that notice.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU64};
 
 /// Names an operation given to a driver, or a timer.
 ///
@@ -10,21 +10,23 @@ use std::fmt;
 /// 4 bits of tag, which belong to the driver. Never a pointer: a completion that comes twice or too
 /// late must be a counted oddity, not a use after free (compio#1025, compio#674).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(u64);
+pub struct Key(NonZeroU64);
 
 impl Key {
+    /// Generations count from one, so that no key is zero and an `Option<Key>` is as small as one.
     pub(crate) fn new(index: u32, generation: u32) -> Self {
-        Key(u64::from(generation) << 32 | u64::from(index) << TAG_BITS)
+        let key = u64::from(generation) << 32 | u64::from(index) << TAG_BITS;
+        Key(NonZeroU64::new(key).expect("no generation is zero"))
     }
 
     /// The slot, which is small and dense: fit to index a table beside the driver's own.
     pub fn index(self) -> usize {
-        (self.0 as u32 >> TAG_BITS) as usize
+        (self.0.get() as u32 >> TAG_BITS) as usize
     }
 
-    /// How many owners the slot had before this one.
+    /// Which owner of its slot this is, the first being one.
     pub fn generation(self) -> u32 {
-        (self.0 >> 32) as u32
+        (self.0.get() >> 32) as u32
     }
 }
 
@@ -88,16 +90,18 @@ impl<T> Arena<T> {
         }
         let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
         assert!(index < 1 << INDEX_BITS, "more than 2^28 operations at once");
-        let key = Key::new(index, 0);
-        self.slots.push(Slot { generation: 0, content: Content::Used(f(key)) });
+        let key = Key::new(index, FIRST_GENERATION);
+        self.slots.push(Slot { generation: FIRST_GENERATION, content: Content::Used(f(key)) });
         key
     }
 
     /// Takes out what `key` names; `None` when it is gone.
     pub fn remove(&mut self, key: Key) -> Option<T> {
-        self.get(key)?;
-        let slot = &mut self.slots[key.index()];
-        slot.generation = slot.generation.wrapping_add(1);
+        let slot = self.slots.get_mut(key.index())?;
+        if slot.generation != key.generation() || matches!(slot.content, Content::Free { .. }) {
+            return None;
+        }
+        slot.generation = slot.generation.checked_add(1).unwrap_or(FIRST_GENERATION);
         let taken = std::mem::replace(&mut slot.content, Content::Free { next: self.free });
         self.free = Some(key.index() as u32);
         self.len -= 1;
@@ -160,6 +164,7 @@ impl<T> Default for Arena<T> {
 
 const TAG_BITS: u32 = 4;
 const INDEX_BITS: u32 = 28;
+const FIRST_GENERATION: u32 = 1;
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,11 @@ use bytes::{Buf, Bytes};
 pub struct Buffers {
     /// Empty only when all of them are.
     first: Bytes,
-    more: VecDeque<Bytes>,
+    #[allow(
+        clippy::box_collection,
+        reason = "most have none, and a list in place is 24 bytes more"
+    )]
+    more: Option<Box<VecDeque<Bytes>>>,
 }
 
 impl Buffers {
@@ -20,7 +24,7 @@ impl Buffers {
         if self.first.is_empty() {
             self.first = bytes;
         } else if !bytes.is_empty() {
-            self.more.push_back(bytes);
+            self.more.get_or_insert_default().push_back(bytes);
         }
     }
 
@@ -31,7 +35,8 @@ impl Buffers {
 
     /// How many bytes are left.
     pub fn len(&self) -> usize {
-        self.first.len() + self.more.iter().map(Bytes::len).sum::<usize>()
+        self.first.len()
+            + self.more.iter().flat_map(|more| more.iter()).map(Bytes::len).sum::<usize>()
     }
 
     /// The bytes at the front that are in one piece.
@@ -41,12 +46,12 @@ impl Buffers {
 
     /// Whether they are all.
     pub fn is_one_piece(&self) -> bool {
-        self.more.is_empty()
+        self.more.as_ref().is_none_or(|more| more.is_empty())
     }
 
     /// Lends as many pieces as there are slices, and says how many those are.
     pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        let pieces = iter::once(&self.first).chain(&self.more);
+        let pieces = iter::once(&self.first).chain(self.more.iter().flat_map(|more| more.iter()));
         slices.iter_mut().zip(pieces).map(|(slice, bytes)| *slice = IoSlice::new(bytes)).count()
     }
 
@@ -62,7 +67,8 @@ impl Buffers {
             self.first.advance(part);
             n -= part;
             if self.first.is_empty() {
-                self.first = self.more.pop_front().unwrap_or_default();
+                let next = self.more.as_mut().and_then(|more| more.pop_front());
+                self.first = next.unwrap_or_default();
             }
         }
     }
@@ -70,7 +76,7 @@ impl Buffers {
 
 impl From<Bytes> for Buffers {
     fn from(bytes: Bytes) -> Self {
-        Buffers { first: bytes, more: VecDeque::new() }
+        Buffers { first: bytes, more: None }
     }
 }
 

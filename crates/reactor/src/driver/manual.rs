@@ -12,7 +12,7 @@ use std::{
     fmt,
     io::{self, ErrorKind},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::fd::BorrowedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     rc::{Rc, Weak},
     sync::{
         Arc,
@@ -21,12 +21,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
+
 pub(super) use self::memory::Memory;
 use self::memory::{Listening, Pipe};
-pub use self::peer::{Peer, PeerListener};
+pub use self::peer::{Peer, PeerDatagrams, PeerListener};
 use super::{
-    ACCEPTS_PER_TURN, Arena, COMPLETIONS_PER_TURN, Completion, Done, Driver, Key, Op, RECV_MAX,
-    Socket, cancelled, socket::Kind,
+    ACCEPTS_PER_TURN, Address, Arena, COMPLETIONS_PER_TURN, Completion, Done, Driver, Interest,
+    Key, Op, RECV_MAX, Socket, SocketKind, UnixAddr, cancelled, socket::Kind,
 };
 use crate::jobs::Jobs;
 
@@ -53,7 +55,9 @@ struct World {
     /// What is pending, in the order it was submitted.
     order: VecDeque<Key>,
     finished: VecDeque<Completion>,
-    listeners: HashMap<SocketAddr, Weak<Memory>>,
+    /// What a new connection finds, and what a datagram.
+    listeners: HashMap<Address, Weak<Memory>>,
+    datagrams: HashMap<Address, Weak<Memory>>,
     signals: Vec<(i32, Rc<Pipe>)>,
     jobs: Option<Jobs>,
     woken: Arc<AtomicBool>,
@@ -78,6 +82,7 @@ impl Manual {
             order: VecDeque::new(),
             finished: VecDeque::new(),
             listeners: HashMap::new(),
+            datagrams: HashMap::new(),
             signals: Vec::new(),
             jobs: None,
             woken: Arc::new(AtomicBool::new(false)),
@@ -113,8 +118,8 @@ impl Manual {
     /// # Errors
     ///
     /// [`ErrorKind::ConnectionRefused`] when nobody listens there.
-    pub fn connect(&self, addr: SocketAddr) -> io::Result<Peer> {
-        Ok(Peer::new(self.0.borrow_mut().connect(addr)?))
+    pub fn connect(&self, to: impl Into<Address>) -> io::Result<Peer> {
+        Ok(Peer::new(self.0.borrow_mut().connect(&to.into())?))
     }
 
     /// Listens, as somebody outside of the reactor. Port 0 takes one that is free.
@@ -122,8 +127,18 @@ impl Manual {
     /// # Errors
     ///
     /// [`ErrorKind::AddrInUse`] when somebody listens there.
-    pub fn listen(&self, addr: SocketAddr) -> io::Result<PeerListener> {
-        Ok(PeerListener::new(self.0.borrow_mut().listen(addr)?))
+    pub fn listen(&self, addr: impl Into<Address>) -> io::Result<PeerListener> {
+        Ok(PeerListener::new(self.0.borrow_mut().listen(&addr.into())?))
+    }
+
+    /// A socket for datagrams of somebody outside of the reactor.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AddrInUse`] when somebody has that address.
+    pub fn datagrams(&self, addr: impl Into<Address>) -> io::Result<PeerDatagrams> {
+        let memory = self.0.borrow_mut().bind_datagrams(&addr.into())?;
+        Ok(PeerDatagrams::new(self.clone(), memory))
     }
 
     /// Lets `signal` arrive. Returns how many wait for it.
@@ -220,8 +235,29 @@ impl Driver for Manual {
         Arc::new(move || woken.store(true, Ordering::Release))
     }
 
-    fn listen(&mut self, addr: SocketAddr) -> io::Result<Socket> {
+    fn listen(&mut self, addr: &Address) -> io::Result<Socket> {
         Ok(Socket(Kind::Memory(self.0.borrow_mut().listen(addr)?)))
+    }
+
+    fn datagrams(&mut self, addr: &Address) -> io::Result<Socket> {
+        Ok(Socket(Kind::Memory(self.0.borrow_mut().bind_datagrams(addr)?)))
+    }
+
+    fn pair(&mut self, kind: SocketKind) -> io::Result<(Socket, Socket)> {
+        let unnamed = Address::from(UnixAddr::Unnamed);
+        let (one, two) = match kind {
+            SocketKind::Datagram => Memory::datagram_pair(),
+            SocketKind::Stream => Memory::pair(unnamed.clone(), unnamed, self.0.borrow().capacity),
+            _ => return Err(ErrorKind::InvalidInput.into()),
+        };
+        Ok((Socket(Kind::Memory(one)), Socket(Kind::Memory(two))))
+    }
+
+    fn adopt(&mut self, _: OwnedFd, _: SocketKind) -> io::Result<Socket> {
+        Err(io::Error::new(
+            ErrorKind::Unsupported,
+            "the manual driver has no descriptors: children, and sockets of elsewhere, need `ready`",
+        ))
     }
 
     fn watch_signal(&mut self, signal: i32) -> io::Result<Socket> {
@@ -268,9 +304,9 @@ impl World {
         let recv_max = self.recv_max;
         let pending = self.ops.get_mut(key)?;
         match &mut pending.op {
-            Op::Connect { addr } => {
-                let addr = *addr;
-                let connected = self.connect(addr);
+            Op::Connect { to } => {
+                let to = to.clone();
+                let connected = self.connect(&to);
                 Some(connected.map(|memory| Done::Connected(Socket(Kind::Memory(memory)))))
             }
             Op::Accept { listener: Socket(Kind::Memory(memory)), wait } => match memory.accept() {
@@ -281,6 +317,16 @@ impl World {
                 None if *wait => None,
                 None => Some(Err(ErrorKind::WouldBlock.into())),
             },
+            Op::Poll { socket: Socket(Kind::Memory(memory)), interest } => {
+                is_ready_for(memory, *interest).then_some(Ok(Done::Ready))
+            }
+            Op::RecvFrom { socket: Socket(Kind::Memory(memory)), max } => memory
+                .recv_from((*max).min(RECV_MAX))
+                .map(|result| result.map(|(bytes, from)| Done::ReceivedFrom(bytes, from))),
+            Op::SendTo { socket: Socket(Kind::Memory(memory)), bytes, to } => {
+                let (from, bytes, to) = (memory.clone(), bytes.clone(), to.clone());
+                self.send_datagram(&from, bytes, to.as_ref()).transpose()
+            }
             Op::Recv { socket: Socket(Kind::Memory(memory)), max } => {
                 memory.recv((*max).min(recv_max)).map(|result| result.map(Done::Received))
             }
@@ -306,7 +352,16 @@ impl World {
             Some(Op::Accept { listener: Socket(Kind::Memory(memory)), wait }) => {
                 !wait || memory.has_connection()
             }
-            Some(Op::Recv { socket: Socket(Kind::Memory(memory)), .. }) => memory.is_readable(),
+            Some(Op::Poll { socket: Socket(Kind::Memory(memory)), interest }) => {
+                is_ready_for(memory, *interest)
+            }
+            Some(
+                Op::Recv { socket: Socket(Kind::Memory(memory)), .. }
+                | Op::RecvFrom { socket: Socket(Kind::Memory(memory)), .. },
+            ) => memory.is_readable() || memory.kind() == SocketKind::Listener,
+            Some(Op::SendTo { socket: Socket(Kind::Memory(memory)), to, .. }) => {
+                self.recipient(memory, to.as_ref()).is_none_or(|to| to.has_room())
+            }
             Some(Op::Send { socket: Socket(Kind::Memory(memory)), buffers }) => {
                 memory.is_writable() || buffers.is_empty()
             }
@@ -315,26 +370,77 @@ impl World {
         }
     }
 
-    fn listen(&mut self, addr: SocketAddr) -> io::Result<Rc<Memory>> {
-        let mut addr = addr;
-        if addr.port() == 0 {
-            addr.set_port(self.port());
-        }
+    fn listen(&mut self, addr: &Address) -> io::Result<Rc<Memory>> {
+        let addr = self.with_port(addr);
         self.listeners.retain(|_, memory| memory.strong_count() > 0);
         if self.listeners.contains_key(&addr) {
             return Err(ErrorKind::AddrInUse.into());
         }
-        let memory = Memory::listener(addr);
+        let memory = Memory::listener(addr.clone());
         self.listeners.insert(addr, Rc::downgrade(&memory));
         Ok(memory)
     }
 
+    fn bind_datagrams(&mut self, addr: &Address) -> io::Result<Rc<Memory>> {
+        let addr = self.with_port(addr);
+        self.datagrams.retain(|_, memory| memory.strong_count() > 0);
+        if self.datagrams.contains_key(&addr) {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        let memory = Memory::datagrams(addr.clone());
+        if addr != UnixAddr::Unnamed.into() {
+            self.datagrams.insert(addr, Rc::downgrade(&memory));
+        }
+        Ok(memory)
+    }
+
+    /// `Ok(None)` when there is no room for it yet. As with UDP, one that nobody receives is lost.
+    fn send_datagram(
+        &self,
+        from: &Rc<Memory>,
+        bytes: Bytes,
+        to: Option<&Address>,
+    ) -> io::Result<Option<Done>> {
+        if from.kind() != SocketKind::Datagram {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        let len = bytes.len();
+        match (self.recipient(from, to), to) {
+            (Some(recipient), _) => {
+                let taken = recipient.queue_datagram(bytes, from.local_addr())?;
+                Ok(taken.then_some(Done::Sent(len)))
+            }
+            (None, Some(Address::Ip(_))) => Ok(Some(Done::Sent(len))),
+            (None, Some(Address::Unix(_))) => Err(ErrorKind::ConnectionRefused.into()),
+            (None, None) => Err(ErrorKind::NotConnected.into()),
+        }
+    }
+
+    fn recipient(&self, from: &Memory, to: Option<&Address>) -> Option<Rc<Memory>> {
+        match to {
+            None => from.peer(),
+            Some(to) => self.datagrams.get(to).and_then(Weak::upgrade),
+        }
+    }
+
+    fn with_port(&mut self, addr: &Address) -> Address {
+        match addr {
+            Address::Ip(ip) if ip.port() == 0 => Address::Ip(SocketAddr::new(ip.ip(), self.port())),
+            addr => addr.clone(),
+        }
+    }
+
     /// Makes both ends, queues one at the listener and gives the other.
-    fn connect(&mut self, addr: SocketAddr) -> io::Result<Rc<Memory>> {
-        let listener = self.listeners.get(&addr).and_then(Weak::upgrade);
+    fn connect(&mut self, to: &Address) -> io::Result<Rc<Memory>> {
+        let listener = self.listeners.get(to).and_then(Weak::upgrade);
         let listener = listener.ok_or(ErrorKind::ConnectionRefused)?;
-        let from = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port());
-        let (ours, theirs) = Memory::pair(from, addr, self.capacity);
+        let from = match to {
+            Address::Ip(_) => {
+                Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port()))
+            }
+            Address::Unix(_) => UnixAddr::Unnamed.into(),
+        };
+        let (ours, theirs) = Memory::pair(from, to.clone(), self.capacity);
         match listener.queue(theirs) {
             Listening::Yes => Ok(ours),
             Listening::No => Err(ErrorKind::ConnectionRefused.into()),
@@ -344,6 +450,13 @@ impl World {
     fn port(&mut self) -> u16 {
         self.next_port = self.next_port.checked_add(1).unwrap_or(FIRST_PORT);
         self.next_port
+    }
+}
+
+fn is_ready_for(memory: &Memory, interest: Interest) -> bool {
+    match interest {
+        Interest::Read => memory.is_readable(),
+        Interest::Write => memory.is_writable(),
     }
 }
 

@@ -16,8 +16,7 @@
 
 use std::{
     fmt, io,
-    net::SocketAddr,
-    os::fd::BorrowedFd,
+    os::fd::{BorrowedFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -25,13 +24,15 @@ use std::{
 use bytes::Bytes;
 
 pub use self::{
+    address::{Address, UnixAddr},
     arena::{Arena, Key},
     buffers::Buffers,
     choice::{Candidate, Choice, Verdict, choice},
-    socket::Socket,
+    socket::{Socket, SocketKind},
 };
 pub use crate::jobs::Jobs;
 
+mod address;
 mod arena;
 mod buffers;
 pub(crate) mod choice;
@@ -75,7 +76,29 @@ pub trait Driver: 'static {
     /// # Errors
     ///
     /// Those of `bind` and `listen`: the port is in use, the address is not of this machine.
-    fn listen(&mut self, addr: SocketAddr) -> io::Result<Socket>;
+    fn listen(&mut self, addr: &Address) -> io::Result<Socket>;
+
+    /// A socket for datagrams on `addr`.
+    ///
+    /// # Errors
+    ///
+    /// Those of `bind`.
+    fn datagrams(&mut self, addr: &Address) -> io::Result<Socket>;
+
+    /// Two Unix sockets that are connected with each other.
+    ///
+    /// # Errors
+    ///
+    /// Those of `socketpair`: no descriptor is left.
+    fn pair(&mut self, kind: SocketKind) -> io::Result<(Socket, Socket)>;
+
+    /// Takes up a descriptor that was made elsewhere: handed over by whoever started the process,
+    /// a child's pipe, a pidfd. It is made non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::Unsupported`] where there are no descriptors. And those of `fcntl`.
+    fn adopt(&mut self, fd: OwnedFd, kind: SocketKind) -> io::Result<Socket>;
 
     /// A socket that receives one byte each time `signal` arrives at the process.
     ///
@@ -107,10 +130,17 @@ pub enum Op {
         /// and without one the operation ends with [`io::ErrorKind::WouldBlock`].
         wait: bool,
     },
-    /// Connects to an address. Ends in [`Done::Connected`].
+    /// Connects a stream to an address. Ends in [`Done::Connected`].
     Connect {
         /// Where to.
-        addr: SocketAddr,
+        to: Address,
+    },
+    /// Waits until a descriptor is ready, however that is used then. Ends in [`Done::Ready`].
+    Poll {
+        /// Any socket, or what was adopted.
+        socket: Socket,
+        /// Ready for what.
+        interest: Interest,
     },
     /// Receives what is there, at least one byte, or the end of the stream. Ends in
     /// [`Done::Received`].
@@ -118,6 +148,14 @@ pub enum Op {
         /// A connected socket.
         socket: Socket,
         /// The most to take.
+        max: usize,
+    },
+    /// Receives one datagram. Ends in [`Done::ReceivedFrom`].
+    RecvFrom {
+        /// A socket for datagrams.
+        socket: Socket,
+        /// The most to take; what a datagram has beyond that is lost, as the operating system
+        /// has it.
         max: usize,
     },
     /// Sends all of the buffers, in order. Ends in [`Done::Sent`], with less than all only when it
@@ -128,6 +166,24 @@ pub enum Op {
         /// What to send.
         buffers: Buffers,
     },
+    /// Sends one datagram, whole. Ends in [`Done::Sent`].
+    SendTo {
+        /// A socket for datagrams.
+        socket: Socket,
+        /// What to send.
+        bytes: Bytes,
+        /// Where to; to the other end of a pair where there is none.
+        to: Option<Address>,
+    },
+}
+
+/// What a descriptor shall be ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Reading, accepting, or the end of a process.
+    Read,
+    /// Writing.
+    Write,
 }
 
 impl fmt::Debug for Op {
@@ -136,13 +192,25 @@ impl fmt::Debug for Op {
             Op::Accept { listener, wait } => {
                 f.debug_struct("Accept").field("on", listener).field("wait", wait).finish()
             }
-            Op::Connect { addr } => f.debug_struct("Connect").field("to", addr).finish(),
+            Op::Connect { to } => f.debug_struct("Connect").field("to", to).finish(),
+            Op::Poll { socket, interest } => {
+                f.debug_struct("Poll").field("of", socket).field("for", interest).finish()
+            }
             Op::Recv { socket, max } => {
                 f.debug_struct("Recv").field("from", socket).field("max", max).finish()
+            }
+            Op::RecvFrom { socket, max } => {
+                f.debug_struct("RecvFrom").field("from", socket).field("max", max).finish()
             }
             Op::Send { socket, buffers } => {
                 f.debug_struct("Send").field("to", socket).field("bytes", &buffers.len()).finish()
             }
+            Op::SendTo { socket, bytes, to } => f
+                .debug_struct("SendTo")
+                .field("from", socket)
+                .field("to", to)
+                .field("bytes", &bytes.len())
+                .finish(),
         }
     }
 }
@@ -161,11 +229,15 @@ pub struct Completion {
 #[non_exhaustive]
 pub enum Done {
     /// A connection somebody made to us.
-    Accepted(Socket, SocketAddr),
+    Accepted(Socket, Address),
     /// The connection we made.
     Connected(Socket),
+    /// What was asked for can be done now, or fails at once.
+    Ready,
     /// What came; empty at the end of the stream.
     Received(Bytes),
+    /// A datagram, and who sent it.
+    ReceivedFrom(Bytes, Address),
     /// How many bytes were sent.
     Sent(usize),
 }

@@ -9,24 +9,30 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{self, ErrorKind},
-    net::SocketAddr,
-    os::fd::{AsFd, AsRawFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use mio::{Events, Interest, Poll, Token, unix::SourceFd};
+use mio::{Events, Poll, Token, unix::SourceFd};
 
 pub(super) use self::socket::OsSocket;
-use self::socket::{Io, Retired};
+use self::{
+    pending::{Attempt, Pending, Side, Work},
+    signal::Signal,
+    socket::Retired,
+    source::Source,
+};
 use super::{
-    ACCEPTS_PER_TURN, Arena, Buffers, COMPLETIONS_PER_TURN, Completion, Done, Driver, Key, Op,
-    RECV_MAX, Socket, cancelled, socket::Kind,
+    ACCEPTS_PER_TURN, Address, Arena, COMPLETIONS_PER_TURN, Completion, Done, Driver, Interest,
+    Key, Op, RECV_MAX, Socket, SocketKind, socket::Kind,
 };
 
+mod pending;
+mod signal;
 mod socket;
+mod source;
 
 /// The `ready` driver.
 pub struct Ready {
@@ -41,58 +47,11 @@ pub struct Ready {
     finished: VecDeque<Completion>,
     retired: Retired,
     /// What receives read into before the bytes are copied to a block of their own size: a slice
-    /// of a shared block would let one waiting byte hold all 64 KiB of it.
+    /// of a shared block would let one waiting byte hold all 64 KiB of it. So a connection that
+    /// waits has no buffer, and one that has bytes no more than those.
     buffer: Box<[u8]>,
     /// The last turn had completions without asking the operating system.
     skipped_poll: bool,
-}
-
-struct Pending {
-    socket: Rc<OsSocket>,
-    source: Key,
-    side: Side,
-    work: Work,
-}
-
-enum Work {
-    Accept { wait: bool },
-    Connect,
-    Recv { max: usize },
-    Refused,
-    Send { buffers: Buffers, sent: usize },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Side {
-    Read,
-    Write,
-}
-
-#[derive(Default)]
-struct Source {
-    registered: bool,
-    read: Direction,
-    write: Direction,
-}
-
-/// One direction of a source. It is tried when `ready`; `ready` ends with EAGAIN and comes back
-/// with an edge.
-struct Direction {
-    ops: VecDeque<Key>,
-    ready: bool,
-    listed: bool,
-    /// The other end will send no more, which is an edge that has been: a short read says nothing
-    /// about what follows.
-    closed: bool,
-}
-
-/// What one try of an operation came to.
-enum Try {
-    Done(io::Result<Done>),
-    /// EAGAIN.
-    Nothing,
-    /// Enough for this turn.
-    Later,
 }
 
 impl Ready {
@@ -118,69 +77,63 @@ impl Ready {
         })
     }
 
-    fn adopt(&mut self, io: Io) -> Rc<OsSocket> {
+    fn take_up(&mut self, fd: OwnedFd, kind: SocketKind) -> Rc<OsSocket> {
         let source = self.sources.insert(Source::default());
-        Rc::new(OsSocket::new(io, source, self.retired.clone()))
+        Rc::new(OsSocket::new(fd, kind, source, self.retired.clone()))
     }
 
     fn start(&mut self, socket: Rc<OsSocket>, side: Side, work: Work) -> Key {
-        let source = socket.source();
+        let from = socket.source();
         // What does not wait for an edge has to look for itself.
-        let looks = matches!(work, Work::Accept { wait: false });
-        let key = self.ops.insert(Pending { socket, source, side, work });
-        let direction = self.direction(source, side);
-        direction.ops.push_back(key);
-        direction.ready |= looks;
-        if direction.ready && !direction.listed {
-            direction.listed = true;
-            self.listed.push_back((source, side));
-        }
+        let looks = work.looks();
+        let key = self.ops.insert(Pending::new(socket, side, work));
+        let source = self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET);
+        source.side(side).ready |= looks;
+        source.queue(side, key, &mut self.ops);
+        self.list(from, side);
         key
     }
 
+    /// Has a side tried, when it has an operation and may have something for it.
+    fn list(&mut self, from: Key, side: Side) {
+        let direction = self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET).side(side);
+        if direction.ready && !direction.listed {
+            direction.listed = true;
+            self.listed.push_back((from, side));
+        }
+    }
+
     /// An operation that ends with `error` in the next turn.
-    fn refuse(&mut self, socket: Option<Rc<OsSocket>>, error: io::Error) -> Key {
-        let socket = socket.unwrap_or_else(|| self.adopt(Io::None));
-        let source = socket.source();
-        let key =
-            self.ops.insert(Pending { socket, source, side: Side::Read, work: Work::Refused });
+    fn refuse(&mut self, error: io::Error) -> Key {
+        let key = self.ops.insert(Pending::refused());
         self.finished.push_back(Completion { key, result: Err(error) });
         key
     }
 
-    fn connect(&mut self, addr: SocketAddr) -> Key {
-        let stream = match mio::net::TcpStream::connect(addr) {
-            Ok(stream) => stream,
-            Err(error) => return self.refuse(None, error),
+    fn connect(&mut self, to: &Address) -> Key {
+        let fd = match socket::connect(to) {
+            Ok(fd) => fd,
+            Err(error) => return self.refuse(error),
         };
-        let socket = self.adopt(Io::Stream(stream));
-        let source = socket.source();
+        let socket = self.take_up(fd, SocketKind::Stream);
+        let from = socket.source();
         if let Err(error) = self.register(&socket) {
-            return self.refuse(Some(socket), error);
+            return self.refuse(error);
         }
-        self.direction(source, Side::Write).ready = false;
+        // A Unix socket is connected by now, and has no edge to come.
+        let under_way = matches!(to, Address::Ip(_));
+        self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET).side(Side::Write).ready = !under_way;
         self.start(socket, Side::Write, Work::Connect)
-    }
-
-    fn direction(&mut self, source: Key, side: Side) -> &mut Direction {
-        let source = self.sources.get_mut(source).expect("a source lives as long as its socket");
-        match side {
-            Side::Read => &mut source.read,
-            Side::Write => &mut source.write,
-        }
     }
 
     fn register(&mut self, socket: &OsSocket) -> io::Result<()> {
         let key = socket.source();
-        let source = self.sources.get_mut(key).expect("a source lives as long as its socket");
+        let source = self.sources.get_mut(key).expect(OF_A_LIVE_SOCKET);
         if source.registered {
             return Ok(());
         }
-        let interest = match socket.io() {
-            Io::Listener(_) | Io::Signal { .. } => Interest::READABLE,
-            Io::None | Io::Stream(_) => Interest::READABLE | Interest::WRITABLE,
-        };
-        let fd = socket.as_raw_fd();
+        let fd = socket.raw_fd();
+        let interest = socket.interest();
         self.poll.registry().register(&mut SourceFd(&fd), Token(key.index()), interest)?;
         source.registered = true;
         Ok(())
@@ -192,14 +145,12 @@ impl Ready {
             if completions.len() >= COMPLETIONS_PER_TURN {
                 return;
             }
-            let Some((source, side)) = self.listed.pop_front() else { return };
-            if self.sources.get(source).is_none() {
-                continue;
-            }
-            if self.try_side(source, side, accepts, completions) {
-                self.listed.push_back((source, side));
-            } else {
-                self.direction(source, side).listed = false;
+            let Some((from, side)) = self.listed.pop_front() else { return };
+            let more = self.try_side(from, side, accepts, completions);
+            if more {
+                self.listed.push_back((from, side));
+            } else if let Some(source) = self.sources.get_mut(from) {
+                source.side(side).listed = false;
             }
         }
     }
@@ -207,31 +158,48 @@ impl Ready {
     /// Tries the operations of one side in order; true when it stopped at a bound.
     fn try_side(
         &mut self,
-        source: Key,
+        from: Key,
         side: Side,
         accepts: &mut usize,
         completions: &mut Vec<Completion>,
     ) -> bool {
         loop {
-            let direction = self.direction(source, side);
+            let Some(source) = self.sources.get_mut(from) else { return false };
+            let direction = source.side(side);
             if !direction.ready {
                 return false;
             }
-            let Some(&key) = direction.ops.front() else { return false };
+            let Some(key) = direction.first else { return false };
             if completions.len() >= COMPLETIONS_PER_TURN || *accepts >= ACCEPTS_PER_TURN {
                 return true;
             }
-            let result = match self.try_op(key) {
-                Try::Done(result) => result,
-                Try::Nothing => match self.wait_for_edge(key, source, side, completions) {
+            let pending = self.ops.get_mut(key).expect("a queued operation is pending");
+            let result = match pending.attempt(&mut self.buffer) {
+                Attempt::Accepted(fd, peer) => {
+                    *accepts += 1;
+                    let socket = self.take_up(fd, SocketKind::Stream);
+                    Ok(Done::Accepted(Socket(Kind::Os(socket)), peer))
+                }
+                Attempt::Ended(result) => result,
+                Attempt::Emptied(done) => {
+                    // epoll(7): a short read of a stream has emptied it, and what comes later
+                    // comes with an edge. It saves the receive that would only say EAGAIN.
+                    if source.registered && !source.side(side).closed {
+                        source.side(side).ready = false;
+                    }
+                    Ok(done)
+                }
+                Attempt::Nothing => match self.wait_for_edge(key, from, side, completions) {
                     Ok(()) => return false,
                     Err(error) => Err(error),
                 },
-                Try::Later => return true,
+                Attempt::Later => return true,
             };
-            self.direction(source, side).ops.pop_front();
+            if let Some(source) = self.sources.get_mut(from) {
+                source.unqueue_first(side, &self.ops);
+            }
+            // Its socket may close with it.
             self.ops.remove(key);
-            *accepts += usize::from(matches!(result, Ok(Done::Accepted(..))));
             completions.push(Completion { key, result });
         }
     }
@@ -241,88 +209,34 @@ impl Ready {
     fn wait_for_edge(
         &mut self,
         key: Key,
-        source: Key,
+        from: Key,
         side: Side,
         completions: &mut Vec<Completion>,
     ) -> io::Result<()> {
-        self.direction(source, side).ready = false;
-        self.end_lookers(source, side, completions);
-        let pending = self.ops.get(key).expect("a listed operation is pending");
-        let socket = pending.socket.clone();
+        self.end_lookers(from, side, completions);
+        let Some(pending) = self.ops.get(key) else { return Ok(()) };
+        let socket = pending.socket().expect("a queued operation has a socket").clone();
+        self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET).side(side).ready = false;
         self.register(&socket)
     }
 
     /// Nothing is there: that is the answer for those who do not wait.
-    fn end_lookers(&mut self, source: Key, side: Side, completions: &mut Vec<Completion>) {
-        let mut waiting = std::mem::take(&mut self.direction(source, side).ops);
-        waiting.retain(|key| {
-            let pending = self.ops.get(*key);
-            if !pending.is_some_and(|op| matches!(op.work, Work::Accept { wait: false })) {
-                return true;
+    fn end_lookers(&mut self, from: Key, side: Side, completions: &mut Vec<Completion>) {
+        let source = self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET);
+        let mut next = source.side(side).first;
+        let mut lookers = Vec::new();
+        while let Some(key) = next {
+            let pending = self.ops.get(key).expect("a queued operation is pending");
+            next = pending.next();
+            if pending.looks() {
+                lookers.push(key);
             }
-            self.ops.remove(*key);
-            let result = Err(ErrorKind::WouldBlock.into());
-            completions.push(Completion { key: *key, result });
-            false
-        });
-        self.direction(source, side).ops = waiting;
-    }
-
-    fn try_op(&mut self, key: Key) -> Try {
-        let pending = self.ops.get_mut(key).expect("a listed operation is pending");
-        match &mut pending.work {
-            Work::Accept { wait } => {
-                let wait = *wait;
-                match pending.socket.accept() {
-                    Ok((stream, addr)) => {
-                        let socket = self.adopt(Io::Stream(stream));
-                        Try::Done(Ok(Done::Accepted(Socket(Kind::Os(socket)), addr)))
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock && wait => Try::Nothing,
-                    Err(error) => Try::Done(Err(error)),
-                }
-            }
-            Work::Connect => match pending.socket.connected() {
-                Ok(true) => {
-                    Try::Done(Ok(Done::Connected(Socket(Kind::Os(pending.socket.clone())))))
-                }
-                Ok(false) => Try::Nothing,
-                Err(error) => Try::Done(Err(error)),
-            },
-            Work::Recv { max } => {
-                let max = (*max).min(RECV_MAX);
-                match pending.socket.recv(&mut self.buffer[..max]) {
-                    Ok(n) => {
-                        let source = pending.source;
-                        let source = self.sources.get_mut(source).expect("of a live socket");
-                        // epoll(7): a short read of a stream has emptied it, and what comes later
-                        // comes with an edge. It saves the receive that would only say EAGAIN.
-                        if n > 0 && n < max && source.registered && !source.read.closed {
-                            source.read.ready = false;
-                        }
-                        Try::Done(Ok(Done::Received(Bytes::copy_from_slice(&self.buffer[..n]))))
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => Try::Nothing,
-                    Err(error) => Try::Done(Err(error)),
-                }
-            }
-            Work::Refused => unreachable!("it is with the finished, not with a source"),
-            Work::Send { buffers, sent } => {
-                for _ in 0..SENDS_PER_TRY {
-                    if buffers.is_empty() {
-                        return Try::Done(Ok(Done::Sent(*sent)));
-                    }
-                    match pending.socket.send(buffers) {
-                        Ok(n) => *sent += n,
-                        Err(error) if error.kind() == ErrorKind::WouldBlock => return Try::Nothing,
-                        Err(error) => return Try::Done(Err(error)),
-                    }
-                }
-                match buffers.is_empty() {
-                    true => Try::Done(Ok(Done::Sent(*sent))),
-                    false => Try::Later,
-                }
-            }
+        }
+        for key in lookers {
+            let source = self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET);
+            source.unqueue(side, key, &mut self.ops);
+            self.ops.remove(key);
+            completions.push(Completion { key, result: Err(ErrorKind::WouldBlock.into()) });
         }
     }
 
@@ -352,6 +266,9 @@ impl Ready {
     }
 
     fn forget_retired(&mut self) {
+        if self.retired.is_empty() {
+            return;
+        }
         for source in self.retired.take() {
             self.sources.remove(source);
         }
@@ -366,28 +283,32 @@ impl Driver for Ready {
     fn submit(&mut self, op: Op) -> Key {
         let (socket, side, work) = match op {
             Op::Accept { listener, wait } => (listener, Side::Read, Work::Accept { wait }),
-            Op::Connect { addr } => return self.connect(addr),
+            Op::Connect { to } => return self.connect(&to),
+            Op::Poll { socket, interest: Interest::Read } => (socket, Side::Read, Work::Poll),
+            Op::Poll { socket, interest: Interest::Write } => (socket, Side::Write, Work::Poll),
             Op::Recv { socket, max } => (socket, Side::Read, Work::Recv { max }),
+            Op::RecvFrom { socket, max } => (socket, Side::Read, Work::RecvFrom { max }),
             Op::Send { socket, buffers } => (socket, Side::Write, Work::Send { buffers, sent: 0 }),
+            Op::SendTo { socket, bytes, to } => {
+                (socket, Side::Write, Work::SendTo(Box::new((bytes, to))))
+            }
         };
         match socket.0 {
             Kind::Os(socket) => self.start(socket, side, work),
-            Kind::Memory(_) => self.refuse(None, ErrorKind::Unsupported.into()),
+            Kind::Memory(_) => self.refuse(ErrorKind::Unsupported.into()),
         }
     }
 
     fn cancel(&mut self, key: Key) {
         let Some(pending) = self.ops.get(key) else { return };
-        let (source, side) = (pending.source, pending.side);
-        let direction = self.direction(source, side);
+        let (Some(socket), side) = (pending.socket(), pending.side()) else { return };
+        let from = socket.source();
+        let result = pending.cut();
+        let source = self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET);
         // Not among them: its end is on the way already.
-        let Some(place) = direction.ops.iter().position(|op| *op == key) else { return };
-        direction.ops.remove(place);
-        let result = match self.ops.get(key).map(|pending| &pending.work) {
-            Some(Work::Send { sent, .. }) if *sent > 0 => Ok(Done::Sent(*sent)),
-            _ => Err(cancelled()),
-        };
-        self.finished.push_back(Completion { key, result });
+        if source.unqueue(side, key, &mut self.ops) {
+            self.finished.push_back(Completion { key, result });
+        }
     }
 
     fn turn(
@@ -432,34 +353,37 @@ impl Driver for Ready {
         })
     }
 
-    fn listen(&mut self, addr: SocketAddr) -> io::Result<Socket> {
-        let io = Io::listen(addr)?;
-        Ok(Socket(Kind::Os(self.adopt(io))))
+    fn listen(&mut self, addr: &Address) -> io::Result<Socket> {
+        let fd = socket::listen(addr)?;
+        Ok(Socket(Kind::Os(self.take_up(fd, SocketKind::Listener))))
+    }
+
+    fn datagrams(&mut self, addr: &Address) -> io::Result<Socket> {
+        let fd = socket::datagrams(addr)?;
+        Ok(Socket(Kind::Os(self.take_up(fd, SocketKind::Datagram))))
+    }
+
+    fn pair(&mut self, kind: SocketKind) -> io::Result<(Socket, Socket)> {
+        let (one, two) = socket::pair(kind)?;
+        let [one, two] = [one, two].map(|fd| Socket(Kind::Os(self.take_up(fd, kind))));
+        Ok((one, two))
+    }
+
+    fn adopt(&mut self, fd: OwnedFd, kind: SocketKind) -> io::Result<Socket> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Socket(Kind::Os(self.take_up(fd, kind))))
     }
 
     fn watch_signal(&mut self, signal: i32) -> io::Result<Socket> {
-        let io = Io::signal(signal)?;
-        Ok(Socket(Kind::Os(self.adopt(io))))
+        let (fd, signal) = Signal::watch(signal)?;
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        let source = self.sources.insert(Source::default());
+        let socket = OsSocket::of_signal(fd, signal, source, self.retired.clone());
+        Ok(Socket(Kind::Os(Rc::new(socket))))
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.poll.registry().as_fd())
-    }
-}
-
-impl Direction {
-    fn edge(&mut self, source: Key, side: Side, listed: &mut VecDeque<(Key, Side)>) {
-        self.ready = true;
-        if !self.listed && !self.ops.is_empty() {
-            self.listed = true;
-            listed.push_back((source, side));
-        }
-    }
-}
-
-impl Default for Direction {
-    fn default() -> Self {
-        Direction { ops: VecDeque::new(), ready: true, listed: false, closed: false }
     }
 }
 
@@ -474,6 +398,4 @@ impl fmt::Debug for Ready {
 }
 
 const WAKER: Token = Token(usize::MAX);
-
-/// A peer that takes as fast as we send must not keep the turn to itself.
-const SENDS_PER_TRY: usize = 16;
+const OF_A_LIVE_SOCKET: &str = "a source lives as long as its socket";

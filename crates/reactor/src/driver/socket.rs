@@ -2,13 +2,14 @@
 
 use std::{
     fmt, io,
-    net::{Shutdown, SocketAddr},
+    net::Shutdown,
+    os::fd::{AsFd, BorrowedFd},
     rc::Rc,
 };
 
-use super::{manual::Memory, ready::OsSocket};
+use super::{Address, manual::Memory, ready::OsSocket};
 
-/// A listening or connected socket of one driver.
+/// A listening or connected socket of one driver, or another descriptor it can wait for.
 ///
 /// Clones are the same socket; it is closed when the last of them is gone, and since a pending
 /// operation holds one, never under an operation (liburing#782). It belongs to the thread and to
@@ -23,13 +24,37 @@ pub(super) enum Kind {
     Os(Rc<OsSocket>),
 }
 
+/// What can be done with a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SocketKind {
+    /// It sends and receives datagrams.
+    Datagram,
+    /// It accepts connections.
+    Listener,
+    /// Nothing but to wait until it is ready.
+    Other,
+    /// One end of a pipe.
+    Pipe,
+    /// A connected stream.
+    Stream,
+}
+
 impl Socket {
+    /// What can be done with it.
+    pub fn kind(&self) -> SocketKind {
+        match &self.0 {
+            Kind::Memory(memory) => memory.kind(),
+            Kind::Os(os) => os.kind(),
+        }
+    }
+
     /// The address of this end.
     ///
     /// # Errors
     ///
     /// Those of `getsockname`.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<Address> {
         match &self.0 {
             Kind::Memory(memory) => Ok(memory.local_addr()),
             Kind::Os(os) => os.local_addr(),
@@ -41,7 +66,7 @@ impl Socket {
     /// # Errors
     ///
     /// Those of `getpeername`: the connection is gone.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+    pub fn peer_addr(&self) -> io::Result<Address> {
         match &self.0 {
             Kind::Memory(memory) => memory.peer_addr(),
             Kind::Os(os) => os.peer_addr(),
@@ -49,7 +74,7 @@ impl Socket {
     }
 
     /// Says that nothing more will be sent, or received, or both. What the operating system holds
-    /// already is still delivered.
+    /// already is still delivered. A pipe has one direction, and ends when it is closed.
     ///
     /// # Errors
     ///
@@ -73,6 +98,14 @@ impl Socket {
         match &self.0 {
             Kind::Memory(_) => Ok(()),
             Kind::Os(os) => os.set_nodelay(on),
+        }
+    }
+
+    /// Its descriptor, for options that have no method here. `None` where there is no descriptor.
+    pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        match &self.0 {
+            Kind::Memory(_) => None,
+            Kind::Os(os) => Some(os.as_fd()),
         }
     }
 }

@@ -1,25 +1,33 @@
 //! A connection that is being made.
 
-use std::{cell::RefCell, io, net::SocketAddr, rc::Rc};
+use std::{cell::RefCell, io, rc::Rc};
 
 use thence_core::{Failure, Outcome, Stop, Trigger};
 
-use super::TcpStream;
+use super::Transport;
 use crate::{
-    driver::{Done, Key, Op, is_cancelled},
+    driver::{Address, Done, Key, Op, is_cancelled},
     hub::{Hub, Sink},
 };
 
-struct Connecting {
+struct Connecting<S: 'static> {
     hub: Rc<Hub>,
-    addr: SocketAddr,
-    trigger: RefCell<Option<Trigger<TcpStream>>>,
+    to: Address,
+    trigger: RefCell<Option<Trigger<S>>>,
+    wrap: fn(Transport) -> S,
 }
 
-/// Connects to `addr` and fires `trigger`.
-pub(super) fn start(hub: &Rc<Hub>, addr: SocketAddr, trigger: Trigger<TcpStream>) {
-    let connecting = Rc::new(Connecting { hub: hub.clone(), addr, trigger: RefCell::new(None) });
-    match hub.submit(Op::Connect { addr }, connecting.clone()) {
+/// Connects to `to` and fires `trigger` with what `wrap` makes of the connection.
+pub(super) fn start<S: 'static>(
+    hub: &Rc<Hub>,
+    to: Address,
+    trigger: Trigger<S>,
+    wrap: fn(Transport) -> S,
+) {
+    let trigger_of = RefCell::new(None);
+    let connecting =
+        Rc::new(Connecting { hub: hub.clone(), to: to.clone(), trigger: trigger_of, wrap });
+    match hub.submit(Op::Connect { to }, connecting.clone()) {
         Ok(key) => {
             let hub = Rc::downgrade(hub);
             trigger.on_cancel(move || {
@@ -33,17 +41,19 @@ pub(super) fn start(hub: &Rc<Hub>, addr: SocketAddr, trigger: Trigger<TcpStream>
     }
 }
 
-impl Connecting {
+impl<S: 'static> Connecting<S> {
     fn failure(&self, error: io::Error) -> Failure {
-        Failure::from(error).context(format!("cannot connect to {}", self.addr))
+        Failure::from(error).context(format!("cannot connect to {}", self.to))
     }
 }
 
-impl Sink for Connecting {
+impl<S: 'static> Sink for Connecting<S> {
     fn completed(self: Rc<Self>, _: Key, result: io::Result<Done>) {
         let Some(trigger) = self.trigger.take() else { return };
         match result {
-            Ok(Done::Connected(socket)) => trigger.fire(TcpStream::new(self.hub.clone(), socket)),
+            Ok(Done::Connected(socket)) => {
+                trigger.fire((self.wrap)(Transport::new(self.hub.clone(), socket)));
+            }
             Ok(_) => {}
             // Its drop says so.
             Err(error) if is_cancelled(&error) => {}

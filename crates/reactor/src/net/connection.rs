@@ -1,8 +1,8 @@
 //! What a stream, its pending operations and the hooks of its reads share.
 
 use std::{
-    cell::RefCell,
-    io,
+    cell::{OnceCell, RefCell},
+    fmt, io,
     net::Shutdown,
     rc::{Rc, Weak},
     task::Waker,
@@ -11,13 +11,14 @@ use std::{
 use thence_core::{Outcome, Stop, Trigger};
 
 pub(super) use self::reading::Need;
-use self::reading::Reading;
+use self::{layer::Layer, reading::Reading};
 use super::outbound::{Broken, Outbound};
 use crate::{
-    driver::{Done, Key, Socket},
+    driver::{Done, Key, Socket, SocketKind},
     hub::{Flush, Hub, Sink},
 };
 
+mod layer;
 mod reading;
 mod writing;
 
@@ -25,27 +26,45 @@ mod writing;
 /// as somebody waits.
 pub(super) struct Connection {
     hub: Rc<Hub>,
-    pub(super) socket: Socket,
+    /// None once a pipe has said that it is through, which it does by closing.
+    socket: RefCell<Option<Socket>>,
     this: Weak<Self>,
     reading: RefCell<Reading>,
     writing: RefCell<Outbound>,
+    /// What the bytes of the driver go through, once TLS has begun.
+    layer: OnceCell<Box<Layer>>,
 }
 
 impl Connection {
     pub(super) fn new(hub: Rc<Hub>, socket: Socket) -> Rc<Self> {
         Rc::new_cyclic(|this| Connection {
             hub,
-            socket,
+            socket: RefCell::new(Some(socket)),
             this: this.clone(),
             reading: RefCell::default(),
             writing: RefCell::default(),
+            layer: OnceCell::new(),
         })
+    }
+
+    pub(super) fn socket(&self) -> Option<Socket> {
+        self.socket.borrow().clone()
+    }
+
+    /// Says that no more will be sent.
+    fn finish(&self) -> io::Result<()> {
+        let Some(socket) = self.socket() else { return Ok(()) };
+        if socket.kind() == SocketKind::Pipe {
+            self.socket.take();
+            return Ok(());
+        }
+        socket.shutdown(Shutdown::Write)
     }
 
     /// Breaks it.
     pub(super) fn abort(self: &Rc<Self>) {
         // The peer is gone already, or learns it now.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.socket().map(|socket| socket.shutdown(Shutdown::Both));
         let sending = self.writing.borrow().op;
         sending.into_iter().for_each(|key| self.hub.cancel(key));
         self.fail_writes(&Broken::aborted());
@@ -55,7 +74,7 @@ impl Connection {
     }
 
     /// The stream is gone. Writes go out; reads that somebody waits for go on.
-    pub(super) fn let_go(&self) {
+    pub(super) fn let_go(self: &Rc<Self>) {
         self.let_reads_go();
         // A write that is half out and was asked to end would keep the connection for ever when
         // nobody reads at the other end.
@@ -79,6 +98,7 @@ impl Sink for Connection {
         let ended = Broken::new(&io::Error::other("the reactor of this connection has ended"));
         self.break_reading(ended.clone());
         end(self.reading.borrow_mut().take_waiters());
+        end(self.take_handshake());
         let mut writing = self.writing.borrow_mut();
         writing.error.get_or_insert(ended);
         let (_, mut unsent) = writing.sent();
@@ -94,6 +114,15 @@ impl Flush for Connection {
     fn flush(self: Rc<Self>) {
         self.writing.borrow_mut().listed = false;
         self.send();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.socket() {
+            Some(socket) => socket.fmt(f),
+            None => f.write_str("closed"),
+        }
     }
 }
 

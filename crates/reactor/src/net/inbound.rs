@@ -11,6 +11,8 @@ pub(super) struct Inbound {
     pieces: VecDeque<(u64, Bytes)>,
     /// The place of the next byte to come.
     next: u64,
+    /// What was taken from before this place does not come back.
+    start: u64,
     len: usize,
 }
 
@@ -28,12 +30,19 @@ impl Inbound {
 
     /// Bytes that were taken from `place` and that nobody wanted.
     pub(super) fn put_back(&mut self, place: u64, bytes: Bytes) {
-        if bytes.is_empty() {
+        if bytes.is_empty() || place < self.start {
             return;
         }
         self.len += bytes.len();
         let at = self.pieces.partition_point(|(other, _)| *other < place);
         self.pieces.insert(at, (place, bytes));
+    }
+
+    /// Another stream begins, in which nothing of this one may turn up. Gives what is here.
+    pub(super) fn begin_anew(&mut self) -> impl Iterator<Item = Bytes> + use<> {
+        self.start = self.next;
+        self.len = 0;
+        std::mem::take(&mut self.pieces).into_iter().map(|(_, bytes)| bytes)
     }
 
     /// What is at the front, at most `max` bytes, with its place; `None` when there is nothing.
@@ -85,6 +94,17 @@ mod tests {
         inbound.put_back(b, second);
         assert_eq!(inbound.take_exact(6).unwrap().1, "abcdef");
         assert_eq!(inbound.len(), 0);
+    }
+
+    #[test]
+    fn what_was_taken_before_a_new_beginning_does_not_come_back() {
+        let mut inbound = Inbound::default();
+        inbound.push("abcd".into());
+        let (place, taken) = inbound.take(2).unwrap();
+        assert_eq!(inbound.begin_anew().collect::<Vec<_>>(), ["cd"]);
+        inbound.push("new".into());
+        inbound.put_back(place, taken);
+        assert_eq!((inbound.len(), inbound.take(9).unwrap().1), (3, "new".into()));
     }
 
     proptest! {

@@ -34,6 +34,8 @@ pub(super) enum Finishing {
     No,
     /// After what waits.
     Asked,
+    /// As well, without a word of TLS that this is all: nobody has said so.
+    Cut,
     Done,
 }
 
@@ -53,7 +55,7 @@ impl Outbound {
 
     /// Whether the operating system has everything.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty() && self.loose.is_empty() && self.op.is_none()
+        self.is_settled() && self.op.is_none()
     }
 
     /// Whether somebody who asked for the end of a write still waits for it.
@@ -93,6 +95,17 @@ impl Outbound {
             }
         }
         any.then_some(batch)
+    }
+
+    /// The driver gets `len` bytes in place of what was taken.
+    pub(super) fn sealed(&mut self, len: usize) {
+        self.len = self.len - self.sending_len + len;
+        self.sending_len = len;
+    }
+
+    /// Whether nothing waits for the driver.
+    pub(super) fn is_settled(&self) -> bool {
+        self.waiting.is_empty() && self.loose.is_empty()
     }
 
     /// The driver is through with what it had. Says how much that was, and whose.

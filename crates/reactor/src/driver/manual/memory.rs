@@ -5,22 +5,25 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{self, ErrorKind},
-    net::{Shutdown, SocketAddr},
-    rc::Rc,
+    net::Shutdown,
+    rc::{Rc, Weak},
 };
 
 use bytes::Bytes;
 
-/// One end of a connection, or a listener.
+use crate::driver::{Address, SocketKind, UnixAddr};
+
+/// One end of a connection, a listener, or a socket for datagrams.
 pub(in crate::driver) struct Memory {
-    local: SocketAddr,
+    local: Address,
     role: Role,
 }
 
 enum Role {
+    Datagrams { queue: RefCell<VecDeque<(Bytes, Address)>>, peer: RefCell<Weak<Memory>> },
     Listener { open: Cell<bool>, queue: RefCell<VecDeque<Rc<Memory>>> },
     Receiver { incoming: Rc<Pipe> },
-    Stream { peer: SocketAddr, incoming: Rc<Pipe>, outgoing: Rc<Pipe> },
+    Stream { peer: Address, incoming: Rc<Pipe>, outgoing: Rc<Pipe> },
 }
 
 /// Whether somebody listens.
@@ -40,33 +43,60 @@ pub(super) struct Pipe {
 }
 
 impl Memory {
-    pub(super) fn listener(local: SocketAddr) -> Rc<Self> {
+    pub(super) fn listener(local: Address) -> Rc<Self> {
         let role = Role::Listener { open: Cell::new(true), queue: RefCell::default() };
         Rc::new(Memory { local, role })
     }
 
-    pub(super) fn pair(a: SocketAddr, b: SocketAddr, capacity: usize) -> (Rc<Self>, Rc<Self>) {
+    pub(super) fn datagrams(local: Address) -> Rc<Self> {
+        let role = Role::Datagrams { queue: RefCell::default(), peer: RefCell::default() };
+        Rc::new(Memory { local, role })
+    }
+
+    /// Two sockets for datagrams that know each other.
+    pub(super) fn datagram_pair() -> (Rc<Self>, Rc<Self>) {
+        let ends = [(); 2].map(|()| Self::datagrams(UnixAddr::Unnamed.into()));
+        for (one, other) in [(0, 1), (1, 0)] {
+            if let Role::Datagrams { peer, .. } = &ends[one].role {
+                peer.replace(Rc::downgrade(&ends[other]));
+            }
+        }
+        let [one, two] = ends;
+        (one, two)
+    }
+
+    pub(super) fn pair(a: Address, b: Address, capacity: usize) -> (Rc<Self>, Rc<Self>) {
         let (one, two) = (Pipe::new(capacity), Pipe::new(capacity));
-        let end = |local, peer, incoming: &Rc<Pipe>, outgoing: &Rc<Pipe>| {
+        let end = |local: Address, peer: Address, incoming: &Rc<Pipe>, outgoing: &Rc<Pipe>| {
             let role =
                 Role::Stream { peer, incoming: incoming.clone(), outgoing: outgoing.clone() };
             Rc::new(Memory { local, role })
         };
-        (end(a, b, &one, &two), end(b, a, &two, &one))
+        (end(a.clone(), b.clone(), &one, &two), end(b, a, &two, &one))
     }
 
     pub(super) fn receiver(incoming: Rc<Pipe>) -> Rc<Self> {
-        let local = SocketAddr::from(([0, 0, 0, 0], 0));
-        Rc::new(Memory { local, role: Role::Receiver { incoming } })
+        Rc::new(Memory { local: UnixAddr::Unnamed.into(), role: Role::Receiver { incoming } })
     }
 
-    pub(in crate::driver) fn local_addr(&self) -> SocketAddr {
-        self.local
-    }
-
-    pub(in crate::driver) fn peer_addr(&self) -> io::Result<SocketAddr> {
+    pub(in crate::driver) fn kind(&self) -> SocketKind {
         match &self.role {
-            Role::Stream { peer, .. } => Ok(*peer),
+            Role::Datagrams { .. } => SocketKind::Datagram,
+            Role::Listener { .. } => SocketKind::Listener,
+            Role::Receiver { .. } | Role::Stream { .. } => SocketKind::Stream,
+        }
+    }
+
+    pub(in crate::driver) fn local_addr(&self) -> Address {
+        self.local.clone()
+    }
+
+    pub(in crate::driver) fn peer_addr(&self) -> io::Result<Address> {
+        match &self.role {
+            Role::Stream { peer, .. } => Ok(peer.clone()),
+            Role::Datagrams { peer, .. } if peer.borrow().strong_count() > 0 => {
+                Ok(UnixAddr::Unnamed.into())
+            }
             _ => Err(ErrorKind::NotConnected.into()),
         }
     }
@@ -74,7 +104,7 @@ impl Memory {
     pub(in crate::driver) fn shutdown(&self, how: Shutdown) {
         match &self.role {
             Role::Listener { open, .. } => open.set(false),
-            Role::Receiver { .. } => {}
+            Role::Datagrams { .. } | Role::Receiver { .. } => {}
             Role::Stream { incoming, outgoing, .. } => {
                 if how != Shutdown::Read {
                     outgoing.finished.set(true);
@@ -109,7 +139,9 @@ impl Memory {
 
     pub(super) fn recv(&self, max: usize) -> Option<io::Result<Bytes>> {
         match &self.role {
-            Role::Listener { .. } => Some(Err(ErrorKind::InvalidInput.into())),
+            Role::Datagrams { .. } | Role::Listener { .. } => {
+                Some(Err(ErrorKind::InvalidInput.into()))
+            }
             Role::Receiver { incoming } | Role::Stream { incoming, .. } => incoming.read(max),
         }
     }
@@ -125,9 +157,47 @@ impl Memory {
         }
     }
 
+    pub(super) fn recv_from(&self, max: usize) -> Option<io::Result<(Bytes, Address)>> {
+        let Role::Datagrams { queue, .. } = &self.role else {
+            return Some(Err(ErrorKind::InvalidInput.into()));
+        };
+        let (mut bytes, from) = queue.borrow_mut().pop_front()?;
+        bytes.truncate(max);
+        Some(Ok((bytes, from)))
+    }
+
+    /// Takes a datagram that `from` sent; false when there is no room for it now.
+    pub(super) fn queue_datagram(&self, bytes: Bytes, from: Address) -> io::Result<bool> {
+        let Role::Datagrams { queue, .. } = &self.role else {
+            return Err(ErrorKind::InvalidInput.into());
+        };
+        let mut queue = queue.borrow_mut();
+        if queue.len() >= DATAGRAMS {
+            return Ok(false);
+        }
+        queue.push_back((bytes, from));
+        Ok(true)
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        match &self.role {
+            Role::Datagrams { queue, .. } => queue.borrow().len() < DATAGRAMS,
+            _ => false,
+        }
+    }
+
+    /// The other end of a pair.
+    pub(super) fn peer(&self) -> Option<Rc<Memory>> {
+        match &self.role {
+            Role::Datagrams { peer, .. } => peer.borrow().upgrade(),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_readable(&self) -> bool {
         match &self.role {
-            Role::Listener { .. } => true,
+            Role::Datagrams { queue, .. } => !queue.borrow().is_empty(),
+            Role::Listener { queue, .. } => !queue.borrow().is_empty(),
             Role::Receiver { incoming } | Role::Stream { incoming, .. } => {
                 incoming.finished.get() || incoming.broken.get() || incoming.len() > 0
             }
@@ -186,7 +256,7 @@ impl Drop for Memory {
             Role::Listener { queue, .. } => {
                 queue.borrow().iter().for_each(|memory| memory.reset());
             }
-            Role::Receiver { .. } => {}
+            Role::Datagrams { .. } | Role::Receiver { .. } => {}
         }
     }
 }
@@ -194,6 +264,7 @@ impl Drop for Memory {
 impl fmt::Debug for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.role {
+            Role::Datagrams { .. } => write!(f, "memory datagrams {}", self.local),
             Role::Listener { .. } => write!(f, "memory listener {}", self.local),
             Role::Receiver { .. } => f.write_str("memory receiver"),
             Role::Stream { peer, .. } => write!(f, "memory stream {} to {peer}", self.local),
@@ -235,3 +306,6 @@ impl Pipe {
         Some(Ok(bytes.drain(..taken).collect()))
     }
 }
+
+/// How many datagrams wait in memory, as many as a small receive buffer of Linux holds.
+const DATAGRAMS: usize = 256;

@@ -1,12 +1,15 @@
 //! The other end of a connection, in the hands of a test.
 
 use std::{
-    fmt,
+    fmt, io,
     net::{Shutdown, SocketAddr},
     rc::Rc,
 };
 
-use super::Memory;
+use bytes::Bytes;
+
+use super::{Manual, Memory};
+use crate::driver::Address;
 
 /// The far end of a connection. Dropped, it closes; what was not read by then resets it.
 pub struct Peer(Rc<Memory>);
@@ -59,7 +62,16 @@ impl Peer {
     }
 
     /// The address of this end.
+    ///
+    /// # Panics
+    ///
+    /// When it is a Unix socket: see [`local_address`](Peer::local_address).
     pub fn local_addr(&self) -> SocketAddr {
+        self.local_address().ip().expect("a socket of the internet")
+    }
+
+    /// The address of this end, of whatever family.
+    pub fn local_address(&self) -> Address {
         self.0.local_addr()
     }
 }
@@ -83,8 +95,17 @@ impl PeerListener {
         self.0.accept().map(Peer)
     }
 
-    /// Where it listens.
+    /// The address of this end.
+    ///
+    /// # Panics
+    ///
+    /// When it is a Unix socket: see [`local_address`](PeerListener::local_address).
     pub fn local_addr(&self) -> SocketAddr {
+        self.local_address().ip().expect("a socket of the internet")
+    }
+
+    /// The address of this end, of whatever family.
+    pub fn local_address(&self) -> Address {
         self.0.local_addr()
     }
 }
@@ -92,5 +113,53 @@ impl PeerListener {
 impl fmt::Debug for PeerListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// A socket for datagrams outside of the reactor.
+pub struct PeerDatagrams {
+    manual: Manual,
+    memory: Rc<Memory>,
+}
+
+impl PeerDatagrams {
+    pub(super) fn new(manual: Manual, memory: Rc<Memory>) -> Self {
+        PeerDatagrams { manual, memory }
+    }
+
+    /// Sends one datagram; false when the receiver has no room for it, and it was not sent.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::ConnectionRefused`] when there is no such Unix socket.
+    pub fn send_to(&self, bytes: impl Into<Bytes>, to: impl Into<Address>) -> io::Result<bool> {
+        let world = self.manual.0.borrow();
+        let sent = world.send_datagram(&self.memory, bytes.into(), Some(&to.into()))?;
+        Ok(sent.is_some())
+    }
+
+    /// The next datagram, and who sent it.
+    pub fn receive(&self) -> Option<(Bytes, Address)> {
+        self.memory.recv_from(usize::MAX)?.ok()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Panics
+    ///
+    /// When it is a Unix socket: see [`local_address`](PeerDatagrams::local_address).
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_address().ip().expect("a socket of the internet")
+    }
+
+    /// The address of this end, of whatever family.
+    pub fn local_address(&self) -> Address {
+        self.memory.local_addr()
+    }
+}
+
+impl fmt::Debug for PeerDatagrams {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.memory.fmt(f)
     }
 }

@@ -1,37 +1,40 @@
-//! A descriptor of the operating system.
+//! A descriptor of the operating system, and what is called on it.
+//!
+//! The calls go through rustix, which makes them directly; none of them waits.
 
 use std::{
     cell::RefCell,
+    ffi::OsStr,
     fmt,
-    io::{self, ErrorKind, IoSlice, Read, Write},
-    net::{Shutdown, SocketAddr},
-    os::fd::{AsRawFd, RawFd},
+    io::{self, ErrorKind, IoSlice},
+    net::Shutdown,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering},
 };
 
-use mio::net::{TcpListener, TcpStream, UnixStream};
-use signal_hook::{SigId, flag, low_level};
+use mio::Interest;
+use rustix::{
+    io::Errno,
+    net::{
+        self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny,
+        SocketAddrUnix, SocketFlags, SocketType, sockopt,
+    },
+};
 
-use super::{Buffers, Key};
+use super::signal::Signal;
+use crate::driver::{Address, Buffers, Key, SocketKind, UnixAddr};
 
 /// A descriptor, and the driver's entry for it.
 pub(in crate::driver) struct OsSocket {
-    io: Io,
+    fd: OwnedFd,
+    kind: SocketKind,
     source: Key,
     retired: Retired,
-}
-
-pub(super) enum Io {
-    Listener(TcpListener),
-    /// Of an operation that never had a descriptor.
-    None,
-    Signal {
-        stream: UnixStream,
-        id: SigId,
-        signal: i32,
-    },
-    Stream(TcpStream),
+    /// It receives a signal, as long as it is open.
+    _signal: Option<Signal>,
 }
 
 /// Sources whose socket is gone, for the driver to forget. The socket cannot tell it directly: its
@@ -40,132 +43,181 @@ pub(super) enum Io {
 pub(super) struct Retired(Rc<RefCell<Vec<Key>>>);
 
 impl OsSocket {
-    pub(super) fn new(io: Io, source: Key, retired: Retired) -> Self {
-        OsSocket { io, source, retired }
+    pub(super) fn new(fd: OwnedFd, kind: SocketKind, source: Key, retired: Retired) -> Self {
+        OsSocket { fd, kind, source, retired, _signal: None }
     }
 
-    pub(super) fn io(&self) -> &Io {
-        &self.io
+    pub(super) fn of_signal(fd: OwnedFd, signal: Signal, source: Key, retired: Retired) -> Self {
+        OsSocket { fd, kind: SocketKind::Stream, source, retired, _signal: Some(signal) }
     }
 
     pub(super) fn source(&self) -> Key {
         self.source
     }
 
-    pub(super) fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let Io::Listener(listener) = &self.io else { return Err(ErrorKind::InvalidInput.into()) };
+    pub(super) fn raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+
+    /// What the poll shall tell of it.
+    pub(super) fn interest(&self) -> Interest {
+        match self.kind {
+            SocketKind::Listener | SocketKind::Other => Interest::READABLE,
+            SocketKind::Datagram | SocketKind::Pipe | SocketKind::Stream => {
+                Interest::READABLE | Interest::WRITABLE
+            }
+        }
+    }
+
+    pub(super) fn accept(&self) -> io::Result<(OwnedFd, Address)> {
+        self.expect(SocketKind::Listener)?;
         loop {
-            match listener.accept() {
-                Ok((stream, addr)) => {
-                    // Fails when the connection is gone by now, which its first receive will say.
-                    let _ = stream.set_nodelay(true);
-                    return Ok((stream, addr));
+            match net::acceptfrom_with(&self.fd, fresh()) {
+                Ok((stream, from)) => {
+                    let from = from.map_or(Ok(Address::Unix(UnixAddr::Unnamed)), address)?;
+                    send_at_once(&stream, &from);
+                    return Ok((stream, from));
                 }
                 // accept(2): what is already wrong with that connection is no fault of the
                 // listener, and the next one is behind it.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        ErrorKind::ConnectionAborted
-                            | ErrorKind::ConnectionReset
-                            | ErrorKind::Interrupted
-                    ) => {}
-                Err(error) => return Err(error),
+                Err(Errno::CONNABORTED | Errno::CONNRESET | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// Whether a connection under way is there now.
     pub(super) fn connected(&self) -> io::Result<bool> {
-        let Io::Stream(stream) = &self.io else { return Err(ErrorKind::InvalidInput.into()) };
-        if let Some(error) = stream.take_error()? {
-            return Err(error);
-        }
-        match stream.peer_addr() {
-            Ok(_) => {
-                let _ = stream.set_nodelay(true);
+        sockopt::socket_error(&self.fd)??;
+        match net::getpeername(&self.fd) {
+            Ok(peer) => {
+                if let Some(peer) = peer {
+                    send_at_once(&self.fd, &address(peer)?);
+                }
                 Ok(true)
             }
-            Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
+            Err(Errno::NOTCONN) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
+    #[inline]
     pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            let result = match &self.io {
-                Io::Listener(_) | Io::None => return Err(ErrorKind::InvalidInput.into()),
-                Io::Signal { stream, .. } => (&*stream).read(buffer),
-                Io::Stream(stream) => (&*stream).read(buffer),
+            let result = match self.kind {
+                SocketKind::Stream => {
+                    net::recv(&self.fd, &mut *buffer, RecvFlags::empty()).map(|(n, _)| n)
+                }
+                SocketKind::Pipe => rustix::io::read(&self.fd, &mut *buffer),
+                _ => return Err(ErrorKind::InvalidInput.into()),
             };
             match result {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                other => return other,
+                Err(Errno::INTR) => {}
+                other => return Ok(other?),
+            }
+        }
+    }
+
+    pub(super) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
+        self.expect(SocketKind::Datagram)?;
+        loop {
+            match net::recvfrom(&self.fd, &mut *buffer, RecvFlags::empty()) {
+                Ok((n, _, from)) => {
+                    let from = from.map_or(Ok(Address::Unix(UnixAddr::Unnamed)), address)?;
+                    return Ok((n, from));
+                }
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
     /// Sends from the front of `buffers` and takes what was sent off them.
+    #[inline]
     pub(super) fn send(&self, buffers: &mut Buffers) -> io::Result<usize> {
-        let Io::Stream(stream) = &self.io else { return Err(ErrorKind::InvalidInput.into()) };
         loop {
-            let result = if buffers.is_one_piece() {
-                (&*stream).write(buffers.first())
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let used = buffers.fill(&mut slices);
-                (&*stream).write_vectored(&slices[..used])
+            let result = match self.kind {
+                SocketKind::Stream if buffers.is_one_piece() => {
+                    net::send(&self.fd, buffers.first(), QUIET)
+                }
+                SocketKind::Stream | SocketKind::Pipe => self.send_pieces(buffers),
+                _ => return Err(ErrorKind::InvalidInput.into()),
             };
             match result {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(Errno::INTR) => {}
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(n) => {
                     buffers.advance(n);
                     return Ok(n);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    pub(in crate::driver) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &self.io {
-            Io::Listener(listener) => listener.local_addr(),
-            Io::None | Io::Signal { .. } => Err(ErrorKind::InvalidInput.into()),
-            Io::Stream(stream) => stream.local_addr(),
+    fn send_pieces(&self, buffers: &Buffers) -> rustix::io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let used = buffers.fill(&mut slices);
+        match self.kind {
+            SocketKind::Pipe => rustix::io::writev(&self.fd, &slices[..used]),
+            _ => {
+                let mut nothing = SendAncillaryBuffer::default();
+                net::sendmsg(&self.fd, &slices[..used], &mut nothing, QUIET)
+            }
         }
     }
 
-    pub(in crate::driver) fn peer_addr(&self) -> io::Result<SocketAddr> {
-        match &self.io {
-            Io::Stream(stream) => stream.peer_addr(),
-            _ => Err(ErrorKind::NotConnected.into()),
+    pub(super) fn send_to(&self, bytes: &[u8], to: Option<&Address>) -> io::Result<usize> {
+        self.expect(SocketKind::Datagram)?;
+        loop {
+            let result = match to {
+                None => net::send(&self.fd, bytes, QUIET),
+                Some(Address::Ip(to)) => net::sendto(&self.fd, bytes, QUIET, to),
+                Some(Address::Unix(to)) => net::sendto(&self.fd, bytes, QUIET, &unix(to)?),
+            };
+            match result {
+                Err(Errno::INTR) => {}
+                other => return Ok(other?),
+            }
         }
+    }
+
+    pub(in crate::driver) fn local_addr(&self) -> io::Result<Address> {
+        address(net::getsockname(&self.fd)?)
+    }
+
+    pub(in crate::driver) fn peer_addr(&self) -> io::Result<Address> {
+        net::getpeername(&self.fd)?.map_or(Ok(Address::Unix(UnixAddr::Unnamed)), address)
     }
 
     pub(in crate::driver) fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        match &self.io {
-            Io::Stream(stream) => stream.shutdown(how),
-            _ => Err(ErrorKind::NotConnected.into()),
-        }
+        let how = match how {
+            Shutdown::Both => net::Shutdown::Both,
+            Shutdown::Read => net::Shutdown::Read,
+            Shutdown::Write => net::Shutdown::Write,
+        };
+        Ok(net::shutdown(&self.fd, how)?)
     }
 
     pub(in crate::driver) fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        match &self.io {
-            Io::Stream(stream) => stream.set_nodelay(on),
-            _ => Err(ErrorKind::InvalidInput.into()),
+        Ok(sockopt::set_tcp_nodelay(&self.fd, on)?)
+    }
+
+    pub(in crate::driver) fn kind(&self) -> SocketKind {
+        self.kind
+    }
+
+    fn expect(&self, kind: SocketKind) -> io::Result<()> {
+        if self.kind != kind {
+            return Err(ErrorKind::InvalidInput.into());
         }
+        Ok(())
     }
 }
 
-impl AsRawFd for OsSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        match &self.io {
-            Io::Listener(listener) => listener.as_raw_fd(),
-            Io::None => -1,
-            Io::Signal { stream, .. } => stream.as_raw_fd(),
-            Io::Stream(stream) => stream.as_raw_fd(),
-        }
+impl AsFd for OsSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -174,93 +226,127 @@ impl Drop for OsSocket {
         // The descriptor closes after this, and with it goes its registration: nobody duplicates
         // it. What an unlikely duplicate would still report finds no source.
         self.retired.0.borrow_mut().push(self.source);
-        if let Io::Signal { id, signal, .. } = &self.io {
-            low_level::unregister(*id);
-            Watched::end(*signal);
-        }
     }
 }
 
 impl fmt::Debug for OsSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.io {
-            Io::Listener(listener) => listener.fmt(f),
-            Io::None => f.write_str("no socket"),
-            Io::Signal { signal, .. } => write!(f, "signal {signal}"),
-            Io::Stream(stream) => stream.fmt(f),
-        }
-    }
-}
-
-impl Io {
-    pub(super) fn listen(addr: SocketAddr) -> io::Result<Self> {
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(addr),
-            socket2::Type::STREAM,
-            Some(socket2::Protocol::TCP),
-        )?;
-        // A server that is started again must not wait for the last one's connections to time out.
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
-        socket.listen(BACKLOG)?;
-        Ok(Io::Listener(TcpListener::from_std(socket.into())))
-    }
-
-    pub(super) fn signal(signal: i32) -> io::Result<Self> {
-        let (stream, handler) = UnixStream::pair()?;
-        Watched::begin(signal)?;
-        match low_level::pipe::register(signal, std::os::fd::OwnedFd::from(handler)) {
-            Ok(id) => Ok(Io::Signal { stream, id, signal }),
-            Err(error) => {
-                Watched::end(signal);
-                Err(error)
-            }
-        }
+        write!(f, "{:?} {}", self.kind, self.raw_fd())
     }
 }
 
 impl Retired {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
     pub(super) fn take(&self) -> Vec<Key> {
         self.0.take()
     }
 }
 
-/// A signal that somebody in this process waits for, or did.
-///
-/// Once a handler is installed it stays: signal-hook cannot give a signal its default action back,
-/// so after the last reactor nothing would end the program on Ctrl-C. Hence one entry for each
-/// signal that does the default while nobody watches.
-struct Watched {
-    signal: i32,
-    watchers: usize,
-    unwatched: Arc<AtomicBool>,
+/// A listening socket.
+pub(super) fn listen(addr: &Address) -> io::Result<OwnedFd> {
+    let fd = open(addr, SocketType::STREAM)?;
+    if let Address::Ip(_) = addr {
+        // A server that is started again must not wait for the last one's connections to time out.
+        sockopt::set_socket_reuseaddr(&fd, true)?;
+    }
+    bind(&fd, addr)?;
+    net::listen(&fd, BACKLOG)?;
+    Ok(fd)
 }
 
-impl Watched {
-    fn begin(signal: i32) -> io::Result<()> {
-        let mut all = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watched) = all.iter_mut().find(|watched| watched.signal == signal) {
-            watched.watchers += 1;
-            watched.unwatched.store(false, Ordering::SeqCst);
-            return Ok(());
-        }
-        let unwatched = Arc::new(AtomicBool::new(false));
-        flag::register_conditional_default(signal, unwatched.clone())?;
-        all.push(Watched { signal, watchers: 1, unwatched });
-        Ok(())
-    }
+pub(super) fn datagrams(addr: &Address) -> io::Result<OwnedFd> {
+    let fd = open(addr, SocketType::DGRAM)?;
+    bind(&fd, addr)?;
+    Ok(fd)
+}
 
-    fn end(signal: i32) {
-        let mut all = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(watched) = all.iter_mut().find(|watched| watched.signal == signal) {
-            watched.watchers -= 1;
-            watched.unwatched.store(watched.watchers == 0, Ordering::SeqCst);
-        }
+pub(super) fn pair(kind: SocketKind) -> io::Result<(OwnedFd, OwnedFd)> {
+    let kind = match kind {
+        SocketKind::Datagram => SocketType::DGRAM,
+        SocketKind::Stream => SocketType::STREAM,
+        _ => return Err(ErrorKind::InvalidInput.into()),
+    };
+    Ok(net::socketpair(AddressFamily::UNIX, kind, fresh(), None)?)
+}
+
+/// A connection that is there, or under way.
+pub(super) fn connect(to: &Address) -> io::Result<OwnedFd> {
+    let fd = open(to, SocketType::STREAM)?;
+    let connecting = match to {
+        Address::Ip(to) => net::connect(&fd, to),
+        Address::Unix(to) => net::connect(&fd, &unix(to)?),
+    };
+    match connecting {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(fd),
+        Err(error) => Err(error.into()),
     }
 }
 
-static WATCHED: Mutex<Vec<Watched>> = Mutex::new(Vec::new());
+fn open(addr: &Address, kind: SocketType) -> io::Result<OwnedFd> {
+    let family = match addr {
+        Address::Ip(addr) if addr.is_ipv4() => AddressFamily::INET,
+        Address::Ip(_) => AddressFamily::INET6,
+        Address::Unix(_) => AddressFamily::UNIX,
+    };
+    Ok(net::socket_with(family, kind, fresh(), None)?)
+}
+
+fn bind(fd: &OwnedFd, addr: &Address) -> io::Result<()> {
+    match addr {
+        Address::Ip(addr) => net::bind(fd, addr)?,
+        Address::Unix(UnixAddr::Unnamed) => {}
+        Address::Unix(addr) => net::bind(fd, &unix(addr)?)?,
+    }
+    Ok(())
+}
+
+fn send_at_once(fd: &OwnedFd, peer: &Address) {
+    if let Address::Ip(_) = peer {
+        // Fails when the connection is gone by now, which its first receive will say.
+        let _ = sockopt::set_tcp_nodelay(fd, true);
+    }
+}
+
+/// What the operating system gave, as what we have.
+fn address(any: SocketAddrAny) -> io::Result<Address> {
+    if any.address_family() == AddressFamily::UNIX {
+        let unix = SocketAddrUnix::try_from(any)?;
+        if let Some(name) = unix.abstract_name() {
+            return Ok(UnixAddr::Abstract(name.to_owned()).into());
+        }
+        return Ok(Address::Unix(match unix.path_bytes() {
+            Some(path) if !path.is_empty() => UnixAddr::Path(OsStr::from_bytes(path).into()),
+            _ => UnixAddr::Unnamed,
+        }));
+    }
+    Ok(Address::Ip(std::net::SocketAddr::try_from(any)?))
+}
+
+fn unix(addr: &UnixAddr) -> io::Result<SocketAddrUnix> {
+    match addr {
+        #[cfg(target_os = "linux")]
+        UnixAddr::Abstract(name) => Ok(SocketAddrUnix::new_abstract_name(name)?),
+        UnixAddr::Path(path) => SocketAddrUnix::new(path).map_err(|error| {
+            let text = format!("{} is no path for a socket: {error}", path.display());
+            io::Error::new(ErrorKind::InvalidInput, text)
+        }),
+        other => Err(io::Error::new(
+            ErrorKind::InvalidInput,
+            format!("{other} is no address for a socket here"),
+        )),
+    }
+}
+
+/// What every new socket is: not waiting, and nobody's but ours (no child inherits it).
+fn fresh() -> SocketFlags {
+    SocketFlags::NONBLOCK | SocketFlags::CLOEXEC
+}
+
+/// A broken connection is an error, never a signal.
+const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
 const BACKLOG: i32 = 4096;
 

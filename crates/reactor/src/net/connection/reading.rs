@@ -19,8 +19,8 @@ use crate::{
 /// What has come, and who waits for it.
 #[derive(Default)]
 pub(super) struct Reading {
-    inbound: Inbound,
-    end: Option<End>,
+    pub(super) inbound: Inbound,
+    pub(super) end: Option<End>,
     waiters: VecDeque<(Need, Trigger<Bytes>)>,
     waker: Option<Waker>,
     pub(super) op: Option<Key>,
@@ -34,7 +34,7 @@ pub(in crate::net) enum Need {
 }
 
 /// Nothing more will come.
-enum End {
+pub(super) enum End {
     Broken(Broken),
     Finished,
 }
@@ -119,10 +119,13 @@ impl Connection {
         let mut reading = self.reading.borrow_mut();
         reading.op = None;
         match result {
-            Ok(Done::Received(bytes)) if bytes.is_empty() => {
-                reading.end.get_or_insert(End::Finished);
-            }
-            Ok(Done::Received(bytes)) => reading.inbound.push(bytes),
+            Ok(Done::Received(bytes)) => match self.layer.get() {
+                Some(layer) => layer.hear(&mut reading, &bytes),
+                None if bytes.is_empty() => {
+                    reading.end.get_or_insert(End::Finished);
+                }
+                None => reading.inbound.push(bytes),
+            },
             Ok(_) => {}
             Err(error) if is_cancelled(&error) => {}
             Err(error) => {
@@ -132,11 +135,12 @@ impl Connection {
         let waker = reading.waker.take();
         drop(reading);
         waker.into_iter().for_each(Waker::wake);
+        self.after_hearing();
         self.serve();
     }
 
     /// Has an operation pending while somebody waits for more than there is.
-    fn want_more(self: &Rc<Self>) {
+    pub(super) fn want_more(self: &Rc<Self>) {
         let mut reading = self.reading.borrow_mut();
         if reading.op.is_some() || reading.end.is_some() {
             return;
@@ -147,7 +151,7 @@ impl Connection {
             Some((Need::Exactly(n), _)) => {
                 n.saturating_sub(reading.inbound.len()).clamp(1, RECV_MAX)
             }
-            None if reading.waker.is_some() => RECV_MAX,
+            None if reading.waker.is_some() || self.listens() => RECV_MAX,
             None => 0,
         };
         drop(reading);
@@ -155,7 +159,13 @@ impl Connection {
         if max == 0 {
             return;
         }
-        match self.hub.submit(Op::Recv { socket: self.socket.clone(), max }, self.clone()) {
+        // What is wanted comes in records, which are longer.
+        let max = self.layer.get().map_or(max, |_| RECV_MAX);
+        let submitted = match self.socket() {
+            Some(socket) => self.hub.submit(Op::Recv { socket, max }, self.clone()),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        match submitted {
             Ok(key) => self.reading.borrow_mut().op = Some(key),
             Err(error) => self.received(Err(error)),
         }
@@ -172,10 +182,11 @@ impl Connection {
     }
 
     /// The stream is gone: what is pending for nobody ends, now or as soon as the last one leaves.
-    pub(super) fn let_reads_go(&self) {
+    pub(super) fn let_reads_go(self: &Rc<Self>) {
         let mut reading = self.reading.borrow_mut();
         let left = reading.take_left();
-        let idle = reading.op.filter(|_| reading.waiters.is_empty());
+        let nobody = reading.waiters.is_empty();
+        let idle = reading.op.filter(|_| nobody);
         if idle.is_none() {
             for (_, trigger) in &reading.waiters {
                 let this = self.this.clone();
@@ -186,6 +197,9 @@ impl Connection {
         }
         drop(reading);
         end(left);
+        if nobody && self.linger() {
+            return;
+        }
         // What comes all the same goes to the buffer.
         idle.into_iter().for_each(|key| self.hub.cancel(key));
     }

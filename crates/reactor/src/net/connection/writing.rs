@@ -2,7 +2,6 @@
 
 use std::{
     io::{self, IoSlice},
-    net::Shutdown,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
@@ -112,17 +111,30 @@ impl Connection {
             return;
         }
         drop(writing);
-        if let Some(buffers) = self.change(Outbound::take_batch) {
-            let op = Op::Send { socket: self.socket.clone(), buffers };
-            match self.hub.submit(op, self.clone()) {
+        let batch = match self.next_batch() {
+            Ok(batch) => batch,
+            Err(error) => return self.sent(Err(error)),
+        };
+        if let Some(buffers) = batch {
+            let submitted = match self.socket() {
+                Some(socket) => self.hub.submit(Op::Send { socket, buffers }, self.clone()),
+                None => Err(io::ErrorKind::BrokenPipe.into()),
+            };
+            match submitted {
                 Ok(key) => self.writing.borrow_mut().op = Some(key),
                 Err(error) => self.sent(Err(error)),
             }
             return;
         }
+        if let Some(broken) = self.layer_failure() {
+            // The other end knows why by now.
+            let _ = self.finish();
+            self.fail_writes(&broken);
+            return;
+        }
         writing = self.writing.borrow_mut();
-        if writing.finishing == Finishing::Asked {
-            if let Err(error) = self.socket.shutdown(Shutdown::Write) {
+        if matches!(writing.finishing, Finishing::Asked | Finishing::Cut) {
+            if let Err(error) = self.finish() {
                 drop(writing);
                 self.fail_writes(&Broken::new(&error));
                 return;
@@ -174,7 +186,7 @@ impl Connection {
         }
     }
 
-    fn flush_soon(self: &Rc<Self>) {
+    pub(super) fn flush_soon(self: &Rc<Self>) {
         let mut writing = self.writing.borrow_mut();
         if writing.op.is_none() && !writing.listed {
             writing.listed = true;
@@ -184,7 +196,7 @@ impl Connection {
     }
 
     /// Changes the writes, and keeps count of the connections that have some.
-    fn change<R>(&self, f: impl FnOnce(&mut Outbound) -> R) -> R {
+    pub(super) fn change<R>(&self, f: impl FnOnce(&mut Outbound) -> R) -> R {
         let mut writing = self.writing.borrow_mut();
         let before = writing.len() > 0;
         let result = f(&mut writing);

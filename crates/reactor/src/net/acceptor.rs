@@ -1,62 +1,48 @@
-//! A TCP listener.
+//! Accepting, whatever the sockets are.
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, VecDeque},
-    fmt, io,
-    net::{SocketAddr, ToSocketAddrs},
+    io,
     rc::{Rc, Weak},
+    time::Duration,
 };
 
-use thence_core::{Deferred, Failure, Outcome, Stop, Trigger};
+use rustix::io::Errno;
+use thence_core::{Failure, Outcome, Stop, Trigger};
 
-use super::TcpStream;
+use super::Transport;
 use crate::{
     drain::Intake,
-    driver::{Done, Key, Op, Socket, is_cancelled},
-    hub::{Hub, Sink},
+    driver::{Address, Done, Key, Op, Socket, is_cancelled},
+    hub::{Due, Hub, Sink},
+    time::later,
 };
 
-/// A listening TCP socket.
-///
-/// When the reactor drains it takes what the operating system has accepted already, so that nobody
-/// who was let in is reset, and closes after that; pending accepts end `Stop(Cancelled)`, as does
-/// every accept of a closed listener. It does not hold a run open.
-///
-/// ```
-/// use thence_core::flow;
-/// use thence_reactor::net::{TcpListener, TcpStream};
-/// # thence_reactor::run(async {
-///
-/// let listener = TcpListener::bind("127.0.0.1:0")?;
-/// let addr = listener.local_addr();
-/// flow::<()>(async move {
-///     loop {
-///         let (stream, _from) = listener.accept().await?;
-///         flow(async move { stream.write("hello").await }).report();
-///     }
-/// })
-/// .report();
-///
-/// let stream = TcpStream::connect(addr).await?;
-/// assert_eq!(stream.read_exact(5).await?, "hello");
-/// # Ok(()) }).unwrap();
-/// ```
-pub struct TcpListener(Rc<Inner>);
+/// A listening socket, and who waits for its connections.
+pub(super) struct Acceptor<S: Accepted>(Rc<Inner<S>>);
 
-struct Inner {
-    hub: Rc<Hub>,
-    addr: SocketAddr,
-    this: Weak<Self>,
-    state: RefCell<State>,
+/// What a listener gives.
+pub(super) trait Accepted: Sized + 'static {
+    /// Where a connection comes from.
+    type From: 'static;
+
+    fn accepted(transport: Transport, from: Address) -> io::Result<(Self, Self::From)>;
 }
 
-struct State {
+struct Inner<S: Accepted> {
+    hub: Rc<Hub>,
+    addr: Address,
+    this: Weak<Self>,
+    state: RefCell<State<S>>,
+}
+
+struct State<S: Accepted> {
     /// None once it is closed.
     socket: Option<Socket>,
-    waiters: VecDeque<(u64, Trigger<(TcpStream, SocketAddr)>)>,
+    waiters: VecDeque<(u64, Trigger<(S, S::From)>)>,
     /// Accepted and nobody's, in the order they came.
-    returned: BTreeMap<u64, (TcpStream, SocketAddr)>,
+    returned: BTreeMap<u64, (S, S::From)>,
     /// One operation for each waiter.
     ops: Vec<Key>,
     /// How many connections there were.
@@ -64,42 +50,22 @@ struct State {
     next_waiter: u64,
     /// Takes only what is there already.
     draining: bool,
+    shortage: Shortage,
 }
 
-impl TcpListener {
-    /// Listens on the first of these addresses that can be had. Port 0 takes one that is free.
-    ///
-    /// A name is looked up here and now, which blocks: give an address where that matters.
-    ///
-    /// # Errors
-    ///
-    /// When none can be had: the port is in use, or below 1024 and not allowed, or the address is
-    /// not of this machine. The error says which address it was.
-    ///
-    /// # Panics
-    ///
-    /// When this thread has no reactor.
-    #[track_caller]
-    pub fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
-        let hub = Hub::current("TcpListener::bind");
-        let mut failed = None;
-        for addr in addr.to_socket_addrs()? {
-            let listening = hub.driver.borrow_mut().listen(addr);
-            match listening.and_then(|socket| Ok((socket.local_addr()?, socket))) {
-                Ok((addr, socket)) => return Ok(Self::new(hub, addr, socket)),
-                Err(error) => {
-                    let text = format!("cannot listen on {addr}: {error}");
-                    failed = Some(io::Error::new(error.kind(), text));
-                }
-            }
-        }
-        Err(failed.unwrap_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on")
-        }))
-    }
+/// Whether the process is out of what a connection needs.
+#[derive(Clone, Copy, PartialEq)]
+enum Shortage {
+    No,
+    /// Nothing is accepted until a timer says so.
+    Waits,
+    /// It is tried again, and not over before that has succeeded.
+    Tries,
+}
 
-    fn new(hub: Rc<Hub>, addr: SocketAddr, socket: Socket) -> Self {
-        let inner = Rc::new_cyclic(|this| Inner {
+impl<S: Accepted> Acceptor<S> {
+    pub(super) fn new(hub: Rc<Hub>, addr: Address, socket: Socket) -> Self {
+        let inner = Rc::new_cyclic(|this: &Weak<Inner<S>>| Inner {
             hub: hub.clone(),
             addr,
             this: this.clone(),
@@ -111,54 +77,31 @@ impl TcpListener {
                 accepted: 0,
                 next_waiter: 0,
                 draining: false,
+                shortage: Shortage::No,
             }),
         });
-        let intake: Weak<Inner> = Rc::downgrade(&inner);
+        let intake: Weak<dyn Intake> = inner.this.clone();
         hub.drain.add(intake);
-        TcpListener(inner)
+        Acceptor(inner)
     }
 
-    /// The next connection, and where it came from.
-    ///
-    /// Several may be asked for at once; each turn of the reactor then accepts as many.
-    ///
-    /// # Errors
-    ///
-    /// The Deferred fails when the operating system has no descriptor or memory for another
-    /// connection. The listener goes on: wait a moment and ask again.
-    #[track_caller]
-    pub fn accept(&self) -> Deferred<(TcpStream, SocketAddr)> {
-        let (trigger, deferred) = Deferred::new();
+    pub(super) fn accept(&self, trigger: Trigger<(S, S::From)>) {
         self.0.accept(trigger);
-        deferred
     }
 
-    /// The address it listens on.
-    pub fn local_addr(&self) -> SocketAddr {
-        self.0.addr
-    }
-
-    /// Listens no more. Pending accepts end `Stop(Cancelled)`; whoever waits in the queue of the
-    /// operating system is reset.
-    pub fn close(&self) {
+    pub(super) fn close(&self) {
         self.0.close();
     }
 }
 
-impl fmt::Debug for TcpListener {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TcpListener").field(&self.0.addr).finish()
-    }
-}
-
-impl Drop for TcpListener {
+impl<S: Accepted> Drop for Acceptor<S> {
     fn drop(&mut self) {
         self.0.let_go();
     }
 }
 
-impl Inner {
-    fn accept(self: &Rc<Self>, trigger: Trigger<(TcpStream, SocketAddr)>) {
+impl<S: Accepted> Inner<S> {
+    fn accept(self: &Rc<Self>, trigger: Trigger<(S, S::From)>) {
         let mut state = self.state.borrow_mut();
         if state.socket.is_none() && state.returned.is_empty() {
             drop(state);
@@ -218,7 +161,7 @@ impl Inner {
         loop {
             let state = self.state.borrow();
             let Some(listener) = state.socket.clone() else { break };
-            if state.ops.len() >= state.waiters.len() {
+            if state.ops.len() >= state.waiters.len() || state.shortage == Shortage::Waits {
                 return;
             }
             let wait = !state.draining;
@@ -230,6 +173,32 @@ impl Inner {
         }
         // It is closed, or the reactor is gone.
         self.close();
+    }
+
+    /// Accepts nothing for a while: an edge will not say when there is room, and trying at once
+    /// would only burn the processor.
+    fn wait_for_room(&self, error: &io::Error) {
+        let mut state = self.state.borrow_mut();
+        let was = std::mem::replace(&mut state.shortage, Shortage::Waits);
+        drop(state);
+        if was == Shortage::Waits {
+            return;
+        }
+        if was == Shortage::No {
+            tracing::warn!(
+                "accept on {} pauses until there is room again: {error}; raise the limit of open \
+                 files (`ulimit -n`) or limit the connections",
+                self.addr
+            );
+        }
+        let this = self.this.clone();
+        self.hub.at(later(self.hub.now(), ACCEPT_AGAIN), |_| {
+            Due::Call(Box::new(move || {
+                let Some(this) = this.upgrade() else { return };
+                this.state.borrow_mut().shortage = Shortage::Tries;
+                this.start_missing();
+            }))
+        });
     }
 
     /// Cancels operations that nobody waits for. One that accepts all the same is taken up.
@@ -272,7 +241,7 @@ impl Inner {
     }
 }
 
-impl Sink for Inner {
+impl<S: Accepted> Sink for Inner<S> {
     fn completed(self: Rc<Self>, key: Key, result: io::Result<Done>) {
         let mut state = self.state.borrow_mut();
         state.ops.retain(|op| *op != key);
@@ -280,9 +249,17 @@ impl Sink for Inner {
             Ok(Done::Accepted(socket, addr)) => {
                 let place = state.accepted;
                 state.accepted += 1;
+                let was_short = std::mem::replace(&mut state.shortage, Shortage::No);
                 drop(state);
-                let stream = TcpStream::new(self.hub.clone(), socket);
-                self.state.borrow_mut().returned.insert(place, (stream, addr));
+                if was_short != Shortage::No {
+                    tracing::info!("accept on {}: goes on", self.addr);
+                }
+                match S::accepted(Transport::new(self.hub.clone(), socket), addr) {
+                    Ok(accepted) => {
+                        self.state.borrow_mut().returned.insert(place, accepted);
+                    }
+                    Err(error) => tracing::error!("accept on {}: {error}", self.addr),
+                }
                 self.serve();
             }
             Ok(_) => {}
@@ -294,6 +271,10 @@ impl Sink for Inner {
             Err(error) if state.draining && error.kind() == io::ErrorKind::WouldBlock => {
                 drop(state);
                 self.close();
+            }
+            Err(error) if is_shortage(&error) => {
+                drop(state);
+                self.wait_for_room(&error);
             }
             Err(error) => {
                 let left = state.take_left();
@@ -313,7 +294,7 @@ impl Sink for Inner {
     }
 }
 
-impl Intake for Inner {
+impl<S: Accepted> Intake for Inner<S> {
     fn drain(&self) {
         let mut state = self.state.borrow_mut();
         state.draining = true;
@@ -326,9 +307,9 @@ impl Intake for Inner {
     }
 }
 
-impl State {
+impl<S: Accepted> State<S> {
     /// Takes out who no longer waits, or a connection would go to nobody and come back.
-    fn take_left(&mut self) -> Vec<Trigger<(TcpStream, SocketAddr)>> {
+    fn take_left(&mut self) -> Vec<Trigger<(S, S::From)>> {
         if self.waiters.iter().all(|(_, trigger)| trigger.is_wanted()) {
             return Vec::new();
         }
@@ -339,14 +320,22 @@ impl State {
     }
 }
 
-impl Drop for State {
+impl<S: Accepted> Drop for State<S> {
     fn drop(&mut self) {
         end(self.waiters.drain(..).map(|(_, trigger)| trigger).collect());
     }
 }
 
-fn end(triggers: Vec<Trigger<(TcpStream, SocketAddr)>>) {
+/// Whether the process, or the machine, is out of something that will be given back.
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+}
+
+fn end<T: 'static>(triggers: Vec<Trigger<T>>) {
     for trigger in triggers {
         trigger.settle(Outcome::Stop(Stop::Cancelled));
     }
 }
+
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);

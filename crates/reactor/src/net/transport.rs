@@ -1,9 +1,8 @@
-//! A TCP connection.
+//! A stream of bytes to somebody else, whatever carries it.
 
 use std::{
     fmt,
     io::{self, IoSlice},
-    net::SocketAddr,
     rc::Rc,
     task::{Context, Poll},
 };
@@ -11,13 +10,15 @@ use std::{
 use bytes::Bytes;
 use thence_core::Deferred;
 
-use super::{
-    connecting,
-    connection::{Connection, Need},
+use super::connection::{Connection, Need};
+use crate::{
+    driver::{Address, Socket},
+    hub::Hub,
 };
-use crate::{driver::Socket, hub::Hub};
 
-/// A TCP connection. Reads and writes are Deferreds, on `&self`.
+/// A stream of bytes to somebody else: what [`TcpStream`](super::TcpStream),
+/// [`UnixStream`](super::UnixStream), a child's pipes and TLS are, each of which derefs to it.
+/// Reads and writes are Deferreds, on `&self`.
 ///
 /// * A read that is left or cancelled loses nothing: what came goes to the front of the
 ///   connection's buffer, and the next read has it.
@@ -28,48 +29,24 @@ use crate::{driver::Socket, hub::Hub};
 ///   since half of them would garble the stream.
 /// * Dropped, the connection closes when its writes are out and nobody waits for a read.
 ///
-/// TCP_NODELAY is on.
-///
 /// ```
-/// # use thence_core::flow;
-/// # use thence_reactor::net::{TcpListener, TcpStream};
+/// use thence_reactor::net::{Transport, UnixStream};
+///
+/// async fn greet(transport: &Transport) -> Result<(), thence_core::Failure> {
+///     transport.write("hello\n").await
+/// }
 /// # thence_reactor::run(async {
-/// # let listener = TcpListener::bind("127.0.0.1:0")?;
-/// # let addr = listener.local_addr();
-/// # flow(async move {
-/// #     let (stream, _) = listener.accept().await?;
-/// #     stream.write(stream.read(100).await?).await
-/// # }).report();
-/// let stream = TcpStream::connect(addr).await?;
-/// stream.write("ping\n").await?;
-/// let answer = stream.read(1024).await?;
-/// assert_eq!(answer, "ping\n");
+///
+/// let (here, there) = UnixStream::pair()?;
+/// greet(&here).await?;
+/// assert_eq!(there.read_exact(6).await?, "hello\n");
 /// # Ok(()) }).unwrap();
 /// ```
-pub struct TcpStream(Rc<Connection>);
+pub struct Transport(Rc<Connection>);
 
-impl TcpStream {
-    /// Connects to `addr`.
-    ///
-    /// Cancelled, or left, a connection that is made all the same closes.
-    ///
-    /// # Errors
-    ///
-    /// The Deferred fails when nobody listens there, or there is no way there.
-    ///
-    /// # Panics
-    ///
-    /// When this thread has no reactor.
-    #[track_caller]
-    pub fn connect(addr: SocketAddr) -> Deferred<TcpStream> {
-        let hub = Hub::current("TcpStream::connect");
-        let (trigger, deferred) = Deferred::new();
-        connecting::start(&hub, addr, trigger);
-        deferred
-    }
-
-    pub(super) fn new(hub: Rc<Hub>, socket: Socket) -> Self {
-        TcpStream(Connection::new(hub, socket))
+impl Transport {
+    pub(crate) fn new(hub: Rc<Hub>, socket: Socket) -> Self {
+        Transport(Connection::new(hub, socket))
     }
 
     /// What is there, at least one byte and at most `max`; empty at the end of the stream.
@@ -130,37 +107,36 @@ impl TcpStream {
         self.0.abort();
     }
 
-    /// Turns TCP_NODELAY off, or on again.
-    ///
-    /// # Errors
-    ///
-    /// When the connection is gone.
-    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.0.socket.set_nodelay(on)
-    }
-
     /// The address of the other end.
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.0.socket.peer_addr()
+    /// When the connection is gone, or is none, as a pipe.
+    pub fn peer_address(&self) -> io::Result<Address> {
+        self.socket()?.peer_addr()
     }
 
     /// The address of this end.
     ///
     /// # Errors
     ///
-    /// When the connection is gone.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.socket.local_addr()
+    /// As [`peer_address`](Transport::peer_address).
+    pub fn local_address(&self) -> io::Result<Address> {
+        self.socket()?.local_addr()
+    }
+
+    pub(super) fn connection(&self) -> &Rc<Connection> {
+        &self.0
+    }
+
+    pub(super) fn socket(&self) -> io::Result<Socket> {
+        self.0.socket().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }
 
 /// For adapters to what polls, such as hyper's `Read` and `Write`. Do not mix them with Deferreds
 /// on the same half.
-impl TcpStream {
+impl Transport {
     /// Lends what has come to `f`, which says how much of it it took. `f` is called once, with an
     /// empty slice at the end of the stream.
     ///
@@ -184,11 +160,11 @@ impl TcpStream {
         self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
-    /// As [`poll_write`](TcpStream::poll_write), of several slices.
+    /// As [`poll_write`](Transport::poll_write), of several slices.
     ///
     /// # Errors
     ///
-    /// As [`poll_write`](TcpStream::poll_write).
+    /// As [`poll_write`](Transport::poll_write).
     pub fn poll_write_vectored(
         &self,
         cx: &mut Context<'_>,
@@ -216,13 +192,19 @@ impl TcpStream {
     }
 }
 
-impl fmt::Debug for TcpStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("TcpStream").field(&self.0.socket).finish()
+impl From<Rc<Connection>> for Transport {
+    fn from(connection: Rc<Connection>) -> Self {
+        Transport(connection)
     }
 }
 
-impl Drop for TcpStream {
+impl fmt::Debug for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Drop for Transport {
     fn drop(&mut self) {
         self.0.let_go();
     }
