@@ -158,11 +158,11 @@ pub fn gate() -> io::Result<PathBuf> {
         .stderr(Stdio::inherit())
         .output()?;
     let text = String::from_utf8_lossy(&built.stdout);
-    let paths = text.lines().filter_map(|line| {
+    let mut paths = text.lines().filter_map(|line| {
         let (_, rest) = line.split_once("\"executable\":\"")?;
         Some(PathBuf::from(rest.split_once('"')?.0))
     });
-    let program = paths.last().filter(|_| built.status.success());
+    let program = paths.next_back().filter(|_| built.status.success());
     program.ok_or_else(|| io::Error::other("cargo did not build thence-gate"))
 }
 
