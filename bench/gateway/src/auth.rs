@@ -14,7 +14,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use thence_gate::session::{Found, Presented, RowKey, Stamp, Store, cookie};
+use thence_gate::session::{Cookie, Found, Presented, RowKey, Stamp, Store, cookie};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Where it reads the row.
@@ -74,7 +74,7 @@ async fn connection(how: How, store: Arc<Store>, stream: TcpStream) {
 
 async fn answer(how: How, store: Arc<Store>, headers: &HeaderMap) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
-    let Presented::Signed(id) = cookie::presented(headers, store.key()) else {
+    let Presented::Signed(id) = cookie::presented(headers, Cookie::Plain, store.key()) else {
         *response.status_mut() = StatusCode::UNAUTHORIZED;
         return response;
     };

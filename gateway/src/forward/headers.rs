@@ -29,6 +29,8 @@ pub struct Said<'a> {
     pub peer: IpAddr,
     /// The id in the log.
     pub request_id: &'a str,
+    /// Whether it came over TLS.
+    pub is_tls: bool,
     /// What the client asked for, if the upstream sees another target.
     pub asked: Option<&'a str>,
 }
@@ -54,7 +56,8 @@ pub fn to_upstream(client: &HeaderMap, said: Said<'_>) -> HeaderMap {
     set(&mut fields, SESSION, said.session.handle.as_str());
     set(&mut fields, REQUEST_ID, said.request_id);
     set(&mut fields, name("x-forwarded-for"), &said.peer.to_canonical().to_string());
-    set(&mut fields, name("x-forwarded-proto"), "http");
+    let scheme = if said.is_tls { "https" } else { "http" };
+    set(&mut fields, name("x-forwarded-proto"), scheme);
     if let Some(host) = client.get(header::HOST) {
         fields.insert(name("x-forwarded-host"), host.clone());
     }
