@@ -207,7 +207,7 @@ fn clients(
     let mut load = Load::connect(stack.address, clients)?;
     let each = clients as u32;
     load.run(sessions, knows, each)?;
-    thread::sleep(SETTLED);
+    thread::sleep(IDLE_FOR);
     let after = resident()?;
     // They are all still there: each has another request answered.
     load.run(sessions, knows, each)?;
@@ -244,7 +244,7 @@ fn print(kinds: &[Kind], all: &[Figures], memory: &[Memory], rounds: usize) {
          requests; proxies and auth on one core, load and upstream on the other.\n\
          Every proxy logs each request to a file. HAProxy reads no sessions without Lua: it is the \
          floor for a proxy, not a gateway.\n\
-         Memory is resident size over {} idle clients, extrapolated to 10,000; the kernel's own for \
+         Memory is resident size over {} clients that idle for a second, extrapolated to 10,000; the kernel's own for \
          the sockets is not in it.\n",
         sessions::SESSIONS,
         memory.first().map_or(0, |memory| memory.clients),
@@ -286,5 +286,7 @@ fn named(kind: Kind, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", kind.what()))
 }
 
+/// Clients are idle after this, and no proxy has closed them yet.
+const IDLE_FOR: Duration = Duration::from_secs(1);
 /// After this all processes are asleep.
 const SETTLED: Duration = Duration::from_millis(50);

@@ -129,8 +129,12 @@ where
         .await;
         let error = match served {
             None => {
-                early = connection.into_parts().read_buf;
-                is_restless |= !early.is_empty();
+                // Even empty it would keep hyper's buffer.
+                let unused = connection.into_parts().read_buf;
+                if !unused.is_empty() {
+                    early = unused;
+                    is_restless = true;
+                }
                 continue;
             }
             Some(Ok(())) => return,
