@@ -10,10 +10,14 @@ use measure::callgrind::Profile;
 use measure::cpu;
 
 use crate::load::{Load, Run, Until};
-use crate::server::Server;
+use crate::server::Program;
+use crate::shape::Shape;
 
-/// Connections to a server.
-pub const CONNECTIONS: u32 = 50;
+/// The core that servers have for themselves.
+const SERVER_CORE: usize = 0;
+
+/// The core of the load.
+const LOAD_CORE: usize = 1;
 
 /// A running server and the connections to it. Dropped, it is killed.
 #[derive(Debug)]
@@ -23,7 +27,7 @@ pub struct Peer {
 }
 
 /// What a window of messages cost the server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Window {
     pub run: Run,
     /// Nanoseconds the server ran, user space and kernel, all threads.
@@ -36,10 +40,8 @@ impl Peer {
     /// # Errors
     ///
     /// The server did not start.
-    pub fn start(server: &Server) -> io::Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(["serve", server.name]);
-        Self::spawn(command)
+    pub fn start(program: &Program, shape: Shape) -> io::Result<Self> {
+        Self::spawn(program.command(shape), shape)
     }
 
     /// The same under callgrind.
@@ -47,15 +49,20 @@ impl Peer {
     /// # Errors
     ///
     /// The server did not start.
-    pub fn start_under(profile: &Profile, server: &Server) -> io::Result<Self> {
-        Self::spawn(profile.command(&["serve", server.name])?)
+    pub fn start_under(profile: &Profile, program: &Program, shape: Shape) -> io::Result<Self> {
+        let plain = program.command(shape);
+        let arguments: Vec<_> = plain.get_args().collect();
+        Self::spawn(profile.command_of(plain.get_program(), &arguments), shape)
     }
 
-    fn spawn(mut command: Command) -> io::Result<Self> {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let connected = port(&mut child).and_then(|port| {
-            Load::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), CONNECTIONS)
-        });
+    fn spawn(mut command: Command, shape: Shape) -> io::Result<Self> {
+        // A process starts on the core its parent is on.
+        pin(SERVER_CORE)?;
+        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+        pin(LOAD_CORE)?;
+        let mut child = child?;
+        let connected = port(&mut child)
+            .and_then(|port| Load::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), shape));
         match connected {
             Ok(load) => Ok(Self { child, load }),
             Err(error) => {
@@ -105,6 +112,12 @@ impl Drop for Peer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn pin(core: usize) -> io::Result<()> {
+    cpu::pin(core).map_err(|error| {
+        io::Error::other(format!("servers need core 0 and the load needs core 1: {error}"))
+    })
 }
 
 fn port(child: &mut Child) -> io::Result<u16> {

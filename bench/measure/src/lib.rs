@@ -11,5 +11,6 @@ pub mod callgrind;
 pub mod cpu;
 pub mod gate;
 pub mod machine;
+pub mod process;
 pub mod sample;
 pub mod table;

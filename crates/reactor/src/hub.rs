@@ -17,7 +17,7 @@ use thence_core::{Never, Outcome, Stop, Trigger};
 
 use crate::{
     drain::Drain,
-    driver::{Done, Driver, Key, Op},
+    driver::{Buffers, Done, Driver, Key, Op, Socket},
     jobs::Jobs,
     offload::Waiting,
     signals::SignalSource,
@@ -42,6 +42,7 @@ pub(crate) struct Hub {
     pub(crate) alive: Arc<AtomicBool>,
     sinks: RefCell<Vec<Option<(Key, Rc<dyn Sink>)>>>,
     dirty: RefCell<Vec<Rc<dyn Flush>>>,
+    told: RefCell<Vec<Rc<dyn Flush>>>,
     origin: Instant,
 }
 
@@ -50,6 +51,11 @@ pub(crate) trait Sink {
     /// `key` has ended. Called with the queue held.
     fn completed(self: Rc<Self>, key: Key, result: io::Result<Done>);
 
+    /// `key` has brought something, and goes on. Called with the queue held.
+    fn progressed(self: Rc<Self>, key: Key, done: Done) {
+        self.completed(key, Ok(done));
+    }
+
     /// The reactor is gone and nothing will complete: whoever waits ends cancelled.
     fn abandoned(&self);
 }
@@ -57,6 +63,9 @@ pub(crate) trait Sink {
 /// Collects during a turn what goes out at its end.
 pub(crate) trait Flush: Sink {
     fn flush(self: Rc<Self>);
+
+    /// What was flushed has gone out. Called in the turn after it, with the queue held.
+    fn told(self: Rc<Self>);
 }
 
 /// What a timer does when it is due.
@@ -82,6 +91,7 @@ impl Hub {
             alive: Arc::new(AtomicBool::new(true)),
             sinks: RefCell::default(),
             dirty: RefCell::default(),
+            told: RefCell::default(),
         })
     }
 
@@ -135,11 +145,53 @@ impl Hub {
         }
     }
 
-    /// Whoever waits for `key`, once.
-    pub(crate) fn take_sink(&self, key: Key) -> Option<Rc<dyn Sink>> {
+    /// Whoever waits for `key`; for the last time, unless `more` is to come.
+    pub(crate) fn sink_of(&self, key: Key, more: bool) -> Option<Rc<dyn Sink>> {
         let mut sinks = self.sinks.borrow_mut();
-        let (_, sink) = sinks.get_mut(key.index())?.take_if(|(owner, _)| *owner == key)?;
+        let slot = sinks.get_mut(key.index())?;
+        if more {
+            let (_, sink) = slot.as_ref().filter(|(owner, _)| *owner == key)?;
+            return Some(sink.clone());
+        }
+        let (_, sink) = slot.take_if(|(owner, _)| *owner == key)?;
         Some(sink)
+    }
+
+    /// Sends at once what the driver can; see [`Driver::send_now`].
+    pub(crate) fn send_now(
+        &self,
+        socket: &Socket,
+        buffers: &mut Buffers,
+    ) -> Option<io::Result<usize>> {
+        if !self.is_alive() {
+            return None;
+        }
+        self.driver.borrow_mut().send_now(socket, buffers)
+    }
+
+    /// Has `what` told in the next turn that it is through.
+    pub(crate) fn tell_later(&self, what: Rc<dyn Flush>) {
+        self.told.borrow_mut().push(what);
+    }
+
+    /// Tells those of [`tell_later`](Hub::tell_later); called with the queue held.
+    pub(crate) fn tell(&self) {
+        if !self.has_to_tell() {
+            return;
+        }
+        let mut told = self.told.take();
+        for what in told.drain(..) {
+            what.told();
+        }
+        let mut next = self.told.borrow_mut();
+        if next.is_empty() {
+            *next = told;
+        }
+    }
+
+    /// Whether somebody is to be told something in the next turn.
+    pub(crate) fn has_to_tell(&self) -> bool {
+        !self.told.borrow().is_empty()
     }
 
     /// Has `what` flushed before the reactor waits again.
@@ -213,7 +265,7 @@ impl Hub {
         }
         drop(self.waiting.take());
         drop(self.signals.take());
-        for unsent in self.dirty.take() {
+        for unsent in self.dirty.take().into_iter().chain(self.told.take()) {
             unsent.abandoned();
         }
         for (_, sink) in self.sinks.take().into_iter().flatten() {

@@ -57,6 +57,7 @@ impl Turner {
         }
         hub.jobs.run_due();
         let held = hosting::hold();
+        hub.tell();
         self.deliver(hub);
         self.fire_timers(hub, now);
         hosting::deliver_inbox(INBOX_PER_TURN);
@@ -88,6 +89,7 @@ impl Turner {
             && hosting::queue_is_empty()
             && hosting::inbox().is_empty()
             && !hub.is_dirty()
+            && !hub.has_to_tell()
             && !hub.driver.borrow().has_work()
     }
 
@@ -95,11 +97,15 @@ impl Turner {
     fn deliver(&mut self, hub: &Hub) {
         // All are looked up first: the driver uses a key's slot again as soon as it has ended.
         let mut ended = std::mem::take(&mut self.ended);
-        ended.extend(self.completions.drain(..).map(|done| (hub.take_sink(done.key), done)));
+        ended.extend(
+            self.completions.drain(..).map(|done| (hub.sink_of(done.key, done.more), done)),
+        );
         for (sink, completion) in ended.drain(..) {
             // A result that nobody waits for is dropped here, and a socket in it closes.
-            if let Some(sink) = sink {
-                sink.completed(completion.key, completion.result);
+            let Some(sink) = sink else { continue };
+            match completion.result {
+                Ok(done) if completion.more => sink.progressed(completion.key, done),
+                result => sink.completed(completion.key, result),
             }
         }
         self.ended = ended;

@@ -23,9 +23,16 @@ fn sh(script: &str) -> Command {
     command
 }
 
-/// A child that does not end by itself.
+/// Does not end by itself. Where a test fails it may be left, and must keep nobody waiting who reads
+/// what tests print.
+fn sleep() -> Command {
+    let mut sleep = Command::new("sleep");
+    sleep.arg("1000").stdout(Stdio::null()).stderr(Stdio::null());
+    sleep
+}
+
 fn sleeper() -> Child {
-    Command::new("sleep").arg("1000").spawn().unwrap()
+    sleep().spawn().unwrap()
 }
 
 /// Whether there is such a process; a zombie is one.
@@ -251,7 +258,7 @@ fn a_scope_that_ends_early_or_is_cancelled_kills_its_children() {
 #[test]
 fn kill_on_drop_kills_once_nobody_has_or_waits_for_the_child() {
     test(async {
-        let spawn = || Command::new("sleep").arg("1000").kill_on_drop(true).spawn();
+        let spawn = || sleep().kill_on_drop(true).spawn();
         let child = spawn()?;
         let id = child.id();
         drop(child);
@@ -264,6 +271,12 @@ fn kill_on_drop_kills_once_nobody_has_or_waits_for_the_child() {
         assert!(is_there(id));
         drop(wait);
         gone(id).await;
+
+        let mut kept = spawn()?;
+        drop(kept.wait());
+        after(ms(5)).await;
+        assert!(is_there(kept.id()));
+        drop(kept);
         Ok(())
     });
 }
@@ -346,7 +359,7 @@ fn what_still_runs_at_the_reactor_s_end_is_killed_or_left_by_choice() {
     let mut reactor = Reactor::builder().signals(false).drain(ms(1)).build().unwrap();
     let (killed, left) = reactor
         .run(async {
-            let left = Command::new("sleep").arg("1000").outlive(true).spawn()?;
+            let left = sleep().outlive(true).spawn()?;
             Ok((sleeper(), left))
         })
         .unwrap();
@@ -376,7 +389,8 @@ fn a_drain_that_is_cut_kills_whom_somebody_waits_for() {
 #[test]
 fn the_manual_driver_has_no_children_and_starts_none() {
     let _world = World::new();
-    let error = Command::new("touch").arg("/nothing/here").spawn().unwrap_err();
+    // Nobody has looked for the program yet.
+    let error = Command::new("no-such-program").spawn().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.to_string().contains("manual driver has no descriptors"), "{error}");
     let never: Deferred<_> = Command::new("true").status();

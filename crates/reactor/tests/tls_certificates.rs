@@ -116,6 +116,17 @@ fn roots_without_a_certificate_are_refused() {
 }
 
 #[test]
+fn the_system_s_roots_are_found_or_their_absence_is_told() {
+    match Roots::system() {
+        Ok(roots) => assert!(!format!("{roots:?}").contains("certificates: 0"), "{roots:?}"),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound);
+            assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn what_is_configured_crosses_threads() {
     fn crosses<T: Send + Sync + Clone>() {}
     crosses::<Certificates>();

@@ -3,19 +3,15 @@
 #[path = "common/ca.rs"]
 mod ca;
 mod common;
+#[path = "common/tls.rs"]
+mod tls;
 
 use bytes::Bytes;
-use ca::Ca;
-use common::{ANY, World, ms, watch};
+use common::{World, ms, watch};
 use proptest::prelude::*;
 use thence_core::Deferred;
-use thence_reactor::{
-    DeferredExt,
-    net::{
-        TcpListener, TcpStream,
-        tls::{Certificates, Roots, TlsClient, TlsServer, TlsStream},
-    },
-};
+use thence_reactor::DeferredExt;
+use tls::pair;
 
 #[derive(Debug, Clone)]
 enum Act {
@@ -44,22 +40,6 @@ fn act() -> impl Strategy<Value = Act> {
         4 => Just(Act::Turn),
         2 => (0..4_u64).prop_map(Act::Wait),
     ]
-}
-
-/// Both ends of a connection, the client's first.
-fn pair(world: &mut World) -> (TlsStream, TlsStream) {
-    let ca = Ca::new("test");
-    let own = ca.issue("app.example");
-    let server = TlsServer::new(&Certificates::from_pem(&own.chain, &own.key).unwrap());
-    let client = TlsClient::new(&Roots::from_pem(&ca.pem).unwrap());
-    let listener = TcpListener::bind(ANY).unwrap();
-    let (near, far) = (TcpStream::connect(listener.local_addr()), listener.accept());
-    let (near, far) = (watch(near), watch(far));
-    world.settle();
-    let near = watch(client.connect(near.ok(), "app.example"));
-    let far = watch(server.accept(far.ok().0));
-    world.settle();
-    (near.ok(), far.ok())
 }
 
 /// Takes the value out of a Deferred that has ended.

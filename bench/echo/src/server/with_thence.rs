@@ -7,27 +7,28 @@ use std::rc::Rc;
 use thence_core::{Deferred, Failure, all, flow};
 use thence_reactor::net::{TcpListener, TcpStream};
 
-use super::{LISTEN, READ, announce};
+use super::{LISTEN, announce};
+use crate::shape::Shape;
 
 /// A flow for each connection.
-pub fn serve_flows(connections: usize) -> io::Result<()> {
-    serve(connections, |socket| flow(echo(socket)))
+pub fn serve_flows(shape: Shape) -> io::Result<()> {
+    serve(shape, |socket, read| flow(echo(socket, read)))
 }
 
 /// A chain for each connection, which returns itself.
-pub fn serve_chains(connections: usize) -> io::Result<()> {
-    serve(connections, |socket| chain(Rc::new(socket)))
+pub fn serve_chains(shape: Shape) -> io::Result<()> {
+    serve(shape, |socket, read| chain(Rc::new(socket), read))
 }
 
-fn serve(connections: usize, echo: fn(TcpStream) -> Deferred<()>) -> io::Result<()> {
+fn serve(shape: Shape, echo: fn(TcpStream, usize) -> Deferred<()>) -> io::Result<()> {
     let served = thence_reactor::run(async move {
         let listener = TcpListener::bind(LISTEN)?;
         announce(listener.local_addr())?;
-        let mut all_of_them = Vec::with_capacity(connections);
-        for _ in 0..connections {
+        let mut all_of_them = Vec::with_capacity(shape.connections);
+        for _ in 0..shape.connections {
             let (socket, _) = listener.accept().await?;
             socket.set_nodelay(true)?;
-            all_of_them.push(echo(socket));
+            all_of_them.push(echo(socket, shape.read()));
         }
         all(all_of_them).await?;
         Ok(())
@@ -35,9 +36,9 @@ fn serve(connections: usize, echo: fn(TcpStream) -> Deferred<()>) -> io::Result<
     served.map_err(|failure: Failure| io::Error::other(failure.to_string()))
 }
 
-async fn echo(socket: TcpStream) -> Result<(), Failure> {
+async fn echo(socket: TcpStream, read: usize) -> Result<(), Failure> {
     loop {
-        let bytes = socket.read(READ).await?;
+        let bytes = socket.read(read).await?;
         if bytes.is_empty() {
             return Ok(());
         }
@@ -45,12 +46,12 @@ async fn echo(socket: TcpStream) -> Result<(), Failure> {
     }
 }
 
-fn chain(socket: Rc<TcpStream>) -> Deferred<()> {
-    socket.read(READ).and_then(move |bytes| {
+fn chain(socket: Rc<TcpStream>, read: usize) -> Deferred<()> {
+    socket.read(read).and_then(move |bytes| {
         if bytes.is_empty() {
             return Deferred::ok(());
         }
         let written = socket.write(bytes);
-        written.and_then(move |()| chain(socket))
+        written.and_then(move |()| chain(socket, read))
     })
 }

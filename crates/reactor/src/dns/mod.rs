@@ -25,7 +25,8 @@ pub use self::{
 ///
 /// Cancelled, it ends at once: a look-up that has not started leaves the queue; one that has keeps
 /// its thread until the operating system has an answer, which nobody sees. That may be a minute,
-/// so it is wise to add a [`timeout`](crate::DeferredExt::timeout).
+/// so it is wise to add a [`timeout`](crate::DeferredExt::timeout), and to give a program that
+/// looks up much more threads ([`Builder::pool_threads`](crate::Builder::pool_threads)).
 ///
 /// ```
 /// use thence_reactor::dns;

@@ -188,7 +188,7 @@ impl Driver for Manual {
             0 => Err(cancelled()),
             sent => Ok(Done::Sent(sent)),
         };
-        world.finished.push_back(Completion { key, result });
+        world.finished.push_back(Completion::last(key, result));
         world.order.retain(|pending| *pending != key);
     }
 
@@ -289,15 +289,26 @@ impl World {
         for _ in 0..self.order.len() {
             let Some(key) = self.order.pop_front() else { break };
             let full = completions.len() >= COMPLETIONS_PER_TURN || accepts >= ACCEPTS_PER_TURN;
-            match (!full).then(|| self.try_op(key)).flatten() {
+            let tried = if full { None } else { self.try_op(key) };
+            match tried {
+                Some(Ok(Done::Received(bytes))) if !bytes.is_empty() && self.goes_on(key) => {
+                    let result = Ok(Done::Received(bytes));
+                    completions.push(Completion { key, result, more: true });
+                    self.order.push_back(key);
+                }
                 Some(result) => {
                     accepts += usize::from(matches!(result, Ok(Done::Accepted(..))));
                     self.ops.remove(key);
-                    completions.push(Completion { key, result });
+                    completions.push(Completion::last(key, result));
                 }
                 None => self.order.push_back(key),
             }
         }
+    }
+
+    /// Whether an operation goes on after a piece.
+    fn goes_on(&self, key: Key) -> bool {
+        self.ops.get(key).is_some_and(|pending| matches!(pending.op, Op::RecvMany { .. }))
     }
 
     fn try_op(&mut self, key: Key) -> Option<io::Result<Done>> {
@@ -330,6 +341,9 @@ impl World {
             Op::Recv { socket: Socket(Kind::Memory(memory)), max } => {
                 memory.recv((*max).min(recv_max)).map(|result| result.map(Done::Received))
             }
+            Op::RecvMany { socket: Socket(Kind::Memory(memory)) } => {
+                memory.recv(recv_max).map(|result| result.map(Done::Received))
+            }
             Op::Send { socket: Socket(Kind::Memory(memory)), buffers } => loop {
                 if buffers.is_empty() {
                     break Some(Ok(Done::Sent(pending.sent)));
@@ -357,6 +371,7 @@ impl World {
             }
             Some(
                 Op::Recv { socket: Socket(Kind::Memory(memory)), .. }
+                | Op::RecvMany { socket: Socket(Kind::Memory(memory)) }
                 | Op::RecvFrom { socket: Socket(Kind::Memory(memory)), .. },
             ) => memory.is_readable() || memory.kind() == SocketKind::Listener,
             Some(Op::SendTo { socket: Socket(Kind::Memory(memory)), to, .. }) => {

@@ -6,7 +6,7 @@
 //!
 //! * An operation owns what it uses, its descriptor and its buffer, until its last completion.
 //!   Dropping or cancelling whatever waits for it changes nothing about that (liburing#733).
-//! * Every operation completes exactly once, also a cancelled one; [`Driver::cancel`] cannot fail,
+//! * Every operation ends exactly once, also a cancelled one; [`Driver::cancel`] cannot fail,
 //!   and the operation may still end with its own result when that was there first.
 //! * A result that carries a resource is always taken up: an accepted socket whose operation was
 //!   cancelled meanwhile is delivered all the same.
@@ -48,6 +48,16 @@ pub trait Driver: 'static {
     /// Starts `op`. Its end arrives in a later [`turn`](Driver::turn), also when it could have
     /// ended here: the order of things must not depend on the driver.
     fn submit(&mut self, op: Op) -> Key;
+
+    /// Sends what can be sent without waiting, takes it off `buffers` and says how much that was;
+    /// no operation must be sending on `socket`. `None` where everything takes an operation.
+    ///
+    /// It saves the operation for what nearly always goes out whole. Who is told of it is told in a
+    /// later turn all the same: the order of things must not depend on the driver.
+    fn send_now(&mut self, socket: &Socket, buffers: &mut Buffers) -> Option<io::Result<usize>> {
+        let _ = (socket, buffers);
+        None
+    }
 
     /// Asks an operation to end. It completes in a later turn, with [`cancelled`] unless its own
     /// result was there first. A key that names nothing any more is ignored.
@@ -150,6 +160,13 @@ pub enum Op {
         /// The most to take.
         max: usize,
     },
+    /// Receives again and again: each piece is a [`Done::Received`] with
+    /// [`more`](Completion::more) to come, until the stream has ended, broke, or the operation is
+    /// cancelled, which the last one says.
+    RecvMany {
+        /// A connected socket.
+        socket: Socket,
+    },
     /// Receives one datagram. Ends in [`Done::ReceivedFrom`].
     RecvFrom {
         /// A socket for datagrams.
@@ -199,6 +216,7 @@ impl fmt::Debug for Op {
             Op::Recv { socket, max } => {
                 f.debug_struct("Recv").field("from", socket).field("max", max).finish()
             }
+            Op::RecvMany { socket } => f.debug_struct("RecvMany").field("from", socket).finish(),
             Op::RecvFrom { socket, max } => {
                 f.debug_struct("RecvFrom").field("from", socket).field("max", max).finish()
             }
@@ -222,6 +240,15 @@ pub struct Completion {
     pub key: Key,
     /// Its result.
     pub result: io::Result<Done>,
+    /// Whether the operation goes on: this is not its last completion.
+    pub more: bool,
+}
+
+impl Completion {
+    /// The last one of an operation.
+    pub(crate) fn last(key: Key, result: io::Result<Done>) -> Self {
+        Completion { key, result, more: false }
+    }
 }
 
 /// What an operation brought.

@@ -19,16 +19,18 @@ use mio::{Events, Poll, Token, unix::SourceFd};
 
 pub(super) use self::socket::OsSocket;
 use self::{
+    blocks::Blocks,
     pending::{Attempt, Pending, Side, Work},
     signal::Signal,
     socket::Retired,
     source::Source,
 };
 use super::{
-    ACCEPTS_PER_TURN, Address, Arena, COMPLETIONS_PER_TURN, Completion, Done, Driver, Interest,
-    Key, Op, RECV_MAX, Socket, SocketKind, socket::Kind,
+    ACCEPTS_PER_TURN, Address, Arena, Buffers, COMPLETIONS_PER_TURN, Completion, Done, Driver,
+    Interest, Key, Op, Socket, SocketKind, socket::Kind,
 };
 
+mod blocks;
 mod pending;
 mod signal;
 mod socket;
@@ -46,10 +48,7 @@ pub struct Ready {
     /// Ended without the operating system: refused or cancelled.
     finished: VecDeque<Completion>,
     retired: Retired,
-    /// What receives read into before the bytes are copied to a block of their own size: a slice
-    /// of a shared block would let one waiting byte hold all 64 KiB of it. So a connection that
-    /// waits has no buffer, and one that has bytes no more than those.
-    buffer: Box<[u8]>,
+    blocks: Blocks,
     /// The last turn had completions without asking the operating system.
     skipped_poll: bool,
 }
@@ -72,7 +71,7 @@ impl Ready {
             listed: VecDeque::new(),
             finished: VecDeque::new(),
             retired: Retired::default(),
-            buffer: vec![0; RECV_MAX].into_boxed_slice(),
+            blocks: Blocks::new(),
             skipped_poll: false,
         })
     }
@@ -106,7 +105,7 @@ impl Ready {
     /// An operation that ends with `error` in the next turn.
     fn refuse(&mut self, error: io::Error) -> Key {
         let key = self.ops.insert(Pending::refused());
-        self.finished.push_back(Completion { key, result: Err(error) });
+        self.finished.push_back(Completion::last(key, Err(error)));
         key
     }
 
@@ -174,7 +173,7 @@ impl Ready {
                 return true;
             }
             let pending = self.ops.get_mut(key).expect("a queued operation is pending");
-            let result = match pending.attempt(&mut self.buffer) {
+            let result = match pending.attempt(&mut self.blocks) {
                 Attempt::Accepted(fd, peer) => {
                     *accepts += 1;
                     let socket = self.take_up(fd, SocketKind::Stream);
@@ -189,6 +188,14 @@ impl Ready {
                     }
                     Ok(done)
                 }
+                Attempt::Piece(bytes, full) => {
+                    // As after a short read; and one piece a turn, however much there is.
+                    let emptied = !full && source.registered && !source.side(side).closed;
+                    source.side(side).ready = !emptied;
+                    let result = Ok(Done::Received(bytes));
+                    completions.push(Completion { key, result, more: true });
+                    return !emptied;
+                }
                 Attempt::Nothing => match self.wait_for_edge(key, from, side, completions) {
                     Ok(()) => return false,
                     Err(error) => Err(error),
@@ -200,7 +207,7 @@ impl Ready {
             }
             // Its socket may close with it.
             self.ops.remove(key);
-            completions.push(Completion { key, result });
+            completions.push(Completion::last(key, result));
         }
     }
 
@@ -236,7 +243,7 @@ impl Ready {
             let source = self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET);
             source.unqueue(side, key, &mut self.ops);
             self.ops.remove(key);
-            completions.push(Completion { key, result: Err(ErrorKind::WouldBlock.into()) });
+            completions.push(Completion::last(key, Err(ErrorKind::WouldBlock.into())));
         }
     }
 
@@ -287,6 +294,7 @@ impl Driver for Ready {
             Op::Poll { socket, interest: Interest::Read } => (socket, Side::Read, Work::Poll),
             Op::Poll { socket, interest: Interest::Write } => (socket, Side::Write, Work::Poll),
             Op::Recv { socket, max } => (socket, Side::Read, Work::Recv { max }),
+            Op::RecvMany { socket } => (socket, Side::Read, Work::RecvMany),
             Op::RecvFrom { socket, max } => (socket, Side::Read, Work::RecvFrom { max }),
             Op::Send { socket, buffers } => (socket, Side::Write, Work::Send { buffers, sent: 0 }),
             Op::SendTo { socket, bytes, to } => {
@@ -299,6 +307,15 @@ impl Driver for Ready {
         }
     }
 
+    fn send_now(&mut self, socket: &Socket, buffers: &mut Buffers) -> Option<io::Result<usize>> {
+        let Kind::Os(socket) = &socket.0 else { return None };
+        let side = self.sources.get_mut(socket.source())?.side(Side::Write);
+        if !side.ready || side.first.is_some() {
+            return None;
+        }
+        Some(pending::send_some(socket, buffers).map(|(sent, _)| sent))
+    }
+
     fn cancel(&mut self, key: Key) {
         let Some(pending) = self.ops.get(key) else { return };
         let (Some(socket), side) = (pending.socket(), pending.side()) else { return };
@@ -307,7 +324,7 @@ impl Driver for Ready {
         let source = self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET);
         // Not among them: its end is on the way already.
         if source.unqueue(side, key, &mut self.ops) {
-            self.finished.push_back(Completion { key, result });
+            self.finished.push_back(Completion::last(key, result));
         }
     }
 

@@ -28,7 +28,8 @@ use crate::{hub::Hub, offload};
 /// * Dropped, the file closes after what was asked of it, on the pool, since closing may wait for
 ///   the disk. Like `std`'s, a close tells no errors: [`sync_all`](File::sync_all) does.
 ///
-/// An error says what could not be done to which path.
+/// An error says what could not be done to which path. It is for files on disks: a named pipe or a
+/// terminal would keep a thread of the pool waiting.
 ///
 /// ```
 /// use thence_reactor::fs::File;

@@ -13,9 +13,9 @@
 //! ```
 //!
 //! A file is always ready as far as epoll is concerned, and then the disk makes its reader wait. So
-//! each of these runs as a job of [`offload_when_free`](crate::offload_when_free), never on the
-//! loop; where all threads are busy it waits for its turn and does not fail. Jobs of several
-//! functions run side by side, in no order: what has to be first is awaited first.
+//! each of these runs as a job of [`offload_when_free`], never on the loop; where all threads are
+//! busy it waits for its turn and does not fail. Jobs of several functions run side by side, in no
+//! order: what has to be first is awaited first.
 //!
 //! Cancelled before it has started, a job leaves the queue and nothing was done. One that has
 //! started goes on to its end, whoever stops waiting, and a request that came too late gets its

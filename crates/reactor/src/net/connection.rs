@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod layer;
+mod listening;
 mod reading;
 mod writing;
 
@@ -94,6 +95,15 @@ impl Sink for Connection {
         }
     }
 
+    fn progressed(self: Rc<Self>, key: Key, done: Done) {
+        match done {
+            Done::Received(bytes) if self.reading.borrow().op == Some(key) => {
+                self.received_piece(bytes);
+            }
+            _ => {}
+        }
+    }
+
     fn abandoned(&self) {
         let ended = Broken::new(&io::Error::other("the reactor of this connection has ended"));
         self.break_reading(ended.clone());
@@ -114,6 +124,11 @@ impl Flush for Connection {
     fn flush(self: Rc<Self>) {
         self.writing.borrow_mut().listed = false;
         self.send();
+    }
+
+    fn told(self: Rc<Self>) {
+        let result = self.writing.borrow_mut().take_told();
+        result.into_iter().for_each(|result| self.sent(result.map(Done::Sent)));
     }
 }
 

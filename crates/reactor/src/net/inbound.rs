@@ -28,6 +28,15 @@ impl Inbound {
         self.put_back(place, bytes);
     }
 
+    /// As [`push`](Inbound::push) and [`take`](Inbound::take) of what comes when nothing is here: it
+    /// need not come by. Gives its place.
+    pub(super) fn pass(&mut self, len: usize) -> u64 {
+        debug_assert_eq!(self.len, 0);
+        let place = self.next;
+        self.next += len as u64;
+        place
+    }
+
     /// Bytes that were taken from `place` and that nobody wanted.
     pub(super) fn put_back(&mut self, place: u64, bytes: Bytes) {
         if bytes.is_empty() || place < self.start {
@@ -48,12 +57,14 @@ impl Inbound {
     /// What is at the front, at most `max` bytes, with its place; `None` when there is nothing.
     pub(super) fn take(&mut self, max: usize) -> Option<(u64, Bytes)> {
         let (place, front) = self.pieces.front_mut()?;
-        let taken = front.split_to(front.len().min(max));
+        if front.len() <= max {
+            let (place, whole) = self.pieces.pop_front()?;
+            self.len -= whole.len();
+            return Some((place, whole));
+        }
+        let taken = front.split_to(max);
         let at = *place;
         *place += taken.len() as u64;
-        if front.is_empty() {
-            self.pieces.pop_front();
-        }
         self.len -= taken.len();
         Some((at, taken))
     }

@@ -17,6 +17,7 @@ mod acceptor;
 mod connecting;
 mod connection;
 mod inbound;
+mod line;
 mod outbound;
 mod tcp;
 mod transport;

@@ -16,6 +16,10 @@ pub(super) struct Outbound {
     /// Whose bytes the driver has.
     sending: Vec<Trigger<()>>,
     pub(super) op: Option<Key>,
+    /// How what was sent without an operation came out, until those who wait are told.
+    told: Option<io::Result<usize>>,
+    /// Bytes of the operation's that went out before it began.
+    sent_before: usize,
     /// Bytes that the driver has, and all that were given and have not left.
     sending_len: usize,
     len: usize,
@@ -55,7 +59,32 @@ impl Outbound {
 
     /// Whether the operating system has everything.
     pub(super) fn is_idle(&self) -> bool {
-        self.is_settled() && self.op.is_none()
+        self.is_settled() && !self.is_sending()
+    }
+
+    /// Whether the driver has something, or somebody has yet to be told of it.
+    pub(super) fn is_sending(&self) -> bool {
+        self.op.is_some() || self.told.is_some()
+    }
+
+    /// What was taken has been tried at once. Says whether somebody has to be told how it came out.
+    pub(super) fn tried(&mut self, result: io::Result<usize>) -> bool {
+        if result.is_ok() && self.sending.is_empty() && self.wakers.is_empty() {
+            self.sent();
+            return false;
+        }
+        self.told = Some(result);
+        true
+    }
+
+    pub(super) fn take_told(&mut self) -> Option<io::Result<usize>> {
+        self.told.take()
+    }
+
+    /// An operation sends the rest.
+    pub(super) fn sends(&mut self, op: Key, sent_before: usize) {
+        self.op = Some(op);
+        self.sent_before = sent_before;
     }
 
     /// Whether somebody who asked for the end of a write still waits for it.
@@ -112,7 +141,9 @@ impl Outbound {
     pub(super) fn sent(&mut self) -> (usize, Vec<Trigger<()>>) {
         self.op = None;
         self.len -= self.sending_len;
-        (std::mem::take(&mut self.sending_len), std::mem::take(&mut self.sending))
+        let expected = std::mem::take(&mut self.sending_len);
+        let expected = expected - std::mem::take(&mut self.sent_before);
+        (expected, std::mem::take(&mut self.sending))
     }
 
     /// Keeps the list that [`sent`](Outbound::sent) gave, for the next operation.

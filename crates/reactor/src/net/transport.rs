@@ -125,6 +125,11 @@ impl Transport {
         self.socket()?.local_addr()
     }
 
+    pub(super) fn over(connection: Rc<Connection>) -> Self {
+        connection.take_up();
+        Transport(connection)
+    }
+
     pub(super) fn connection(&self) -> &Rc<Connection> {
         &self.0
     }
@@ -189,12 +194,6 @@ impl Transport {
     /// When the connection is broken.
     pub fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.0.poll_shutdown(cx)
-    }
-}
-
-impl From<Rc<Connection>> for Transport {
-    fn from(connection: Rc<Connection>) -> Self {
-        Transport(connection)
     }
 }
 

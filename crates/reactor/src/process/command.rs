@@ -110,7 +110,7 @@ impl Command {
         self
     }
 
-    /// Starts it, here and now: that takes about a millisecond.
+    /// Starts it, here and now: a fraction of a millisecond, more where every processor is busy.
     ///
     /// # Errors
     ///

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::OsSocket;
+use super::{OsSocket, blocks::Blocks};
 use crate::driver::{Address, Buffers, Done, Key, RECV_MAX, Socket, cancelled, socket::Kind};
 
 /// An operation, with everything it uses until its end.
@@ -28,6 +28,7 @@ pub(super) enum Work {
     Poll,
     Recv { max: usize },
     RecvFrom { max: usize },
+    RecvMany,
     Refused,
     Send { buffers: Buffers, sent: usize },
     SendTo(Box<(Bytes, Option<Address>)>),
@@ -47,6 +48,8 @@ pub(super) enum Attempt {
     Ended(io::Result<Done>),
     /// Enough for this turn.
     Later,
+    /// A piece, after which the operation goes on; and whether there may be another now.
+    Piece(Bytes, bool),
     /// EAGAIN.
     Nothing,
 }
@@ -89,7 +92,7 @@ impl Pending {
     }
 
     /// Tries it, once.
-    pub(super) fn attempt(&mut self, buffer: &mut [u8]) -> Attempt {
+    pub(super) fn attempt(&mut self, blocks: &mut Blocks) -> Attempt {
         let socket = self.socket.as_ref().expect("a queued operation has a socket");
         let result = match &mut self.work {
             Work::Accept { .. } => match socket.accept() {
@@ -108,22 +111,30 @@ impl Pending {
             },
             Work::Recv { max } => {
                 let max = (*max).min(RECV_MAX);
-                match socket.recv(&mut buffer[..max]) {
-                    Ok(n) => {
-                        let done = Done::Received(Bytes::copy_from_slice(&buffer[..n]));
-                        if n > 0 && n < max {
-                            return Attempt::Emptied(done);
-                        }
-                        Ok(done)
+                match blocks.fill(max, |buffer| socket.recv(buffer)) {
+                    Ok(bytes) if !bytes.is_empty() && bytes.len() < max => {
+                        return Attempt::Emptied(Done::Received(bytes));
                     }
-                    Err(error) => Err(error),
+                    other => other.map(Done::Received),
                 }
             }
+            Work::RecvMany => match blocks.fill_whole(|buffer| socket.recv_into(buffer)) {
+                Ok(bytes) if !bytes.is_empty() => {
+                    let full = bytes.len() >= RECV_MAX;
+                    return Attempt::Piece(bytes, full);
+                }
+                other => other.map(Done::Received),
+            },
             Work::RecvFrom { max } => {
-                let max = (*max).min(RECV_MAX);
-                socket
-                    .recv_from(&mut buffer[..max])
-                    .map(|(n, from)| Done::ReceivedFrom(Bytes::copy_from_slice(&buffer[..n]), from))
+                let mut sender = None;
+                let filled = blocks.fill((*max).min(RECV_MAX), |buffer| {
+                    let (n, from) = socket.recv_from(buffer)?;
+                    sender = Some(from);
+                    Ok(n)
+                });
+                filled.map(|bytes| {
+                    Done::ReceivedFrom(bytes, sender.expect("a datagram comes from somewhere"))
+                })
             }
             Work::Refused => unreachable!("it is with the finished, not with a source"),
             Work::Send { buffers, sent } => return send(socket, buffers, sent),
@@ -133,6 +144,8 @@ impl Pending {
         };
         match result {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Attempt::Nothing,
+            // By a signal, which a call that does not wait hardly ever is.
+            Err(error) if error.kind() == ErrorKind::Interrupted => Attempt::Later,
             result => Attempt::Ended(result),
         }
     }
@@ -145,20 +158,34 @@ impl Work {
     }
 }
 
-fn send(socket: &OsSocket, buffers: &mut Buffers, sent: &mut usize) -> Attempt {
+/// Sends until all is out, or EAGAIN, or it was enough for one try. Gives how much was sent, and
+/// whether more can be tried.
+pub(super) fn send_some(socket: &OsSocket, buffers: &mut Buffers) -> io::Result<(usize, bool)> {
+    let mut sent = 0;
     for _ in 0..SENDS_PER_TRY {
         if buffers.is_empty() {
-            return Attempt::Ended(Ok(Done::Sent(*sent)));
+            break;
         }
         match socket.send(buffers) {
-            Ok(n) => *sent += n,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Attempt::Nothing,
-            Err(error) => return Attempt::Ended(Err(error)),
+            Ok(n) => sent += n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok((sent, false)),
+            Err(error) => return Err(error),
         }
     }
-    match buffers.is_empty() {
-        true => Attempt::Ended(Ok(Done::Sent(*sent))),
-        false => Attempt::Later,
+    Ok((sent, true))
+}
+
+fn send(socket: &OsSocket, buffers: &mut Buffers, sent: &mut usize) -> Attempt {
+    match send_some(socket, buffers) {
+        Err(error) => Attempt::Ended(Err(error)),
+        Ok((n, more)) => {
+            *sent += n;
+            match (buffers.is_empty(), more) {
+                (true, _) => Attempt::Ended(Ok(Done::Sent(*sent))),
+                (false, true) => Attempt::Later,
+                (false, false) => Attempt::Nothing,
+            }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
 
 use mio::Interest;
 use rustix::{
+    buffer::spare_capacity,
     io::Errno,
     net::{
         self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketAddrAny,
@@ -103,33 +104,29 @@ impl OsSocket {
 
     #[inline]
     pub(super) fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let result = match self.kind {
-                SocketKind::Stream => {
-                    net::recv(&self.fd, &mut *buffer, RecvFlags::empty()).map(|(n, _)| n)
-                }
-                SocketKind::Pipe => rustix::io::read(&self.fd, &mut *buffer),
-                _ => return Err(ErrorKind::InvalidInput.into()),
-            };
-            match result {
-                Err(Errno::INTR) => {}
-                other => return Ok(other?),
-            }
+        match self.kind {
+            SocketKind::Stream => Ok(net::recv(&self.fd, buffer, RecvFlags::empty())?.0),
+            SocketKind::Pipe => Ok(rustix::io::read(&self.fd, buffer)?),
+            _ => Err(ErrorKind::InvalidInput.into()),
         }
+    }
+
+    /// Receives into the room that `buffer` has.
+    #[inline]
+    pub(super) fn recv_into(&self, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let room = spare_capacity(buffer);
+        match self.kind {
+            SocketKind::Stream => net::recv(&self.fd, room, RecvFlags::empty())?.0,
+            SocketKind::Pipe => rustix::io::read(&self.fd, room)?,
+            _ => return Err(ErrorKind::InvalidInput.into()),
+        };
+        Ok(())
     }
 
     pub(super) fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, Address)> {
         self.expect(SocketKind::Datagram)?;
-        loop {
-            match net::recvfrom(&self.fd, &mut *buffer, RecvFlags::empty()) {
-                Ok((n, _, from)) => {
-                    let from = from.map_or(Ok(Address::Unix(UnixAddr::Unnamed)), address)?;
-                    return Ok((n, from));
-                }
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let (n, _, from) = net::recvfrom(&self.fd, buffer, RecvFlags::empty())?;
+        Ok((n, from.map_or(Ok(Address::Unix(UnixAddr::Unnamed)), address)?))
     }
 
     /// Sends from the front of `buffers` and takes what was sent off them.

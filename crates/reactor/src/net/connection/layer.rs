@@ -32,14 +32,21 @@ pub(super) struct Layer {
     handshake: RefCell<Option<Trigger<TlsStream>>>,
     /// Why TLS has ended. The alert that tells the other end goes out all the same.
     failed: OnceCell<Broken>,
-    lingering: Lingering,
+    lingering: Cell<Lingering>,
 }
 
-/// Whether nobody has the stream any more and its end is waited for: the timer that ends this.
-#[derive(Default)]
-struct Lingering {
-    timer: Cell<Option<Key>>,
-    has_begun: Cell<bool>,
+/// How far a connection is that nobody has any more.
+#[derive(Default, Clone, Copy)]
+enum Lingering {
+    /// Somebody has it.
+    #[default]
+    No,
+    /// What was written goes out: `Waits` after that, `Over` when the other end is first.
+    Sends,
+    /// The other end may say its own end, until this timer.
+    Waits(Key),
+    /// It closes.
+    Over,
 }
 
 impl Connection {
@@ -61,7 +68,7 @@ impl Connection {
                 engine: RefCell::new(engine),
                 handshake: RefCell::new(Some(trigger)),
                 failed: OnceCell::new(),
-                lingering: Lingering::default(),
+                lingering: Cell::default(),
             })
         });
         let mut reading = self.reading.borrow_mut();
@@ -98,7 +105,7 @@ impl Connection {
         drop(engine);
         let Some(trigger) = layer.handshake.take() else { return };
         match is_over {
-            Ok(()) => trigger.fire(TlsStream::new(Transport::from(self.clone()))),
+            Ok(()) => trigger.fire(TlsStream::new(Transport::over(self.clone()))),
             Err(error) => {
                 trigger.fail(Failure::from(error).context(format!("TLS handshake with {with}")));
             }
@@ -108,34 +115,28 @@ impl Connection {
     /// Whether something has to be heard though nobody reads.
     pub(super) fn listens(&self) -> bool {
         self.layer.get().is_some_and(|layer| {
-            layer.handshake.borrow().is_some() || layer.lingering.timer.get().is_some()
+            layer.handshake.borrow().is_some()
+                || matches!(layer.lingering.get(), Lingering::Sends | Lingering::Waits(_))
         })
     }
 
-    /// Nobody has the stream any more, nor waits for a read. A server sends its client tickets of
-    /// which the client's reads know nothing. Closed while they are unread or on their way, the
-    /// connection is reset, and what was written and has not arrived is lost. So a client says that
-    /// it sends no more and waits for the server to say so too, for a while. Says whether it does.
+    /// Nobody has the stream any more, nor waits for a read, and what comes is not read. But TLS has
+    /// more to say than what is read: a server's tickets, the other's close_notify. Closed while
+    /// that is unread or on its way, the connection is reset, and what was written and has not
+    /// arrived is lost. So this end says that it sends no more, and then listens for a while until
+    /// the other says so too. Says whether it does.
     pub(super) fn linger(self: &Rc<Self>) -> bool {
         let Some(layer) = self.layer.get() else { return false };
-        if layer.lingering.timer.get().is_some() {
-            return true;
+        match layer.lingering.get() {
+            Lingering::Sends | Lingering::Waits(_) => return true,
+            Lingering::Over => return false,
+            Lingering::No => {}
         }
-        if !layer.may_linger() || self.reading.borrow().end.is_some() {
+        if layer.engine.borrow().is_handshaking() || self.reading.borrow().end.is_some() {
             return false;
         }
-        layer.lingering.has_begun.set(true);
-        let this = self.this.clone();
-        let timer = self.hub.at(later(self.hub.now(), LINGER), |_| {
-            Due::Call(Box::new(move || {
-                let Some(this) = this.upgrade() else { return };
-                this.stop_lingering();
-                this.let_reads_go();
-            }))
-        });
-        layer.lingering.timer.set(Some(timer));
-        // The run waits for it.
-        self.hub.unsent.set(self.hub.unsent.get() + 1);
+        layer.lingering.set(Lingering::Sends);
+        drop(self.reading.borrow_mut().inbound.begin_anew());
         let mut writing = self.writing.borrow_mut();
         if writing.finishing == Finishing::No {
             writing.finishing = Finishing::Cut;
@@ -146,11 +147,36 @@ impl Connection {
         true
     }
 
+    /// Everything was sent, or cannot be.
+    pub(super) fn after_sending(&self) {
+        let Some(layer) = self.layer.get() else { return };
+        if !matches!(layer.lingering.get(), Lingering::Sends) {
+            return;
+        }
+        let this = self.this.clone();
+        let timer = self.hub.at(later(self.hub.now(), LINGER), |_| {
+            Due::Call(Box::new(move || {
+                let Some(this) = this.upgrade() else { return };
+                this.stop_lingering();
+                this.let_reads_go();
+            }))
+        });
+        layer.lingering.set(Lingering::Waits(timer));
+        // The run waits for it.
+        self.hub.unsent.set(self.hub.unsent.get() + 1);
+    }
+
     fn stop_lingering(&self) {
-        let timer = self.layer.get().and_then(|layer| layer.lingering.timer.take());
-        let Some(timer) = timer else { return };
-        self.hub.cancel_timer(timer);
-        self.hub.unsent.set(self.hub.unsent.get() - 1);
+        let Some(layer) = self.layer.get() else { return };
+        match layer.lingering.get() {
+            Lingering::No | Lingering::Over => return,
+            Lingering::Sends => {}
+            Lingering::Waits(timer) => {
+                self.hub.cancel_timer(timer);
+                self.hub.unsent.set(self.hub.unsent.get() - 1);
+            }
+        }
+        layer.lingering.set(Lingering::Over);
     }
 
     /// What goes out next, as the driver is to send it.
@@ -212,11 +238,6 @@ impl Connection {
 }
 
 impl Layer {
-    fn may_linger(&self) -> bool {
-        let engine = self.engine.borrow();
-        engine.is_client() && !engine.is_handshaking() && !self.lingering.has_begun.get()
-    }
-
     /// Takes what the driver has received; nothing is the end of the stream.
     pub(super) fn hear(&self, reading: &mut Reading, ciphertext: &[u8]) {
         let mut engine = self.engine.borrow_mut();
@@ -247,5 +268,5 @@ impl Layer {
     }
 }
 
-/// How long a client waits for the end of what it has no stream for any more.
+/// How long the other end has to say its end when nobody has this one any more.
 const LINGER: Duration = Duration::from_secs(1);

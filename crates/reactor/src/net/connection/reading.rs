@@ -1,19 +1,20 @@
 //! The receiving half.
 
 use std::{
-    collections::VecDeque,
+    any::Any,
+    cell::RefMut,
     io,
     rc::Rc,
     task::{Context, Poll, Waker},
 };
 
 use bytes::{Buf, Bytes};
-use thence_core::{Failure, Trigger};
+use thence_core::{Failure, Trigger, hosting::Home};
 
-use super::{Connection, end};
+use super::{Connection, end, listening::Listening};
 use crate::{
-    driver::{Done, Key, Op, RECV_MAX, is_cancelled},
-    net::{inbound::Inbound, outbound::Broken},
+    driver::{Done, Key, Op, is_cancelled},
+    net::{inbound::Inbound, line::Line, outbound::Broken},
 };
 
 /// What has come, and who waits for it.
@@ -21,9 +22,13 @@ use crate::{
 pub(super) struct Reading {
     pub(super) inbound: Inbound,
     pub(super) end: Option<End>,
-    waiters: VecDeque<(Need, Trigger<Bytes>)>,
+    waiters: Line<(Need, Trigger<Bytes>)>,
     waker: Option<Waker>,
+    /// A protocol that everything goes to.
+    pub(super) protocol: Listening,
     pub(super) op: Option<Key>,
+    /// The stream is gone: who waits is the last to.
+    let_go: bool,
 }
 
 /// How much a read wants.
@@ -50,8 +55,13 @@ impl Connection {
     /// Ends `trigger` with what comes. It has no hook for a request: it stops at once then, and
     /// what comes for it goes to the next.
     pub(in crate::net) fn read(self: &Rc<Self>, need: Need, trigger: Trigger<Bytes>) {
-        self.reading.borrow_mut().waiters.push_back((need, trigger));
-        self.serve();
+        let mut reading = self.reading.borrow_mut();
+        let waits = reading.is_quiet() && reading.op.is_some();
+        reading.waiters.push((need, trigger));
+        drop(reading);
+        if !waits {
+            self.serve();
+        }
     }
 
     pub(in crate::net) fn poll_read(
@@ -101,42 +111,65 @@ impl Connection {
                 None => break,
                 Some((trigger, Served::Failed(error))) => trigger.fail(error),
                 Some((trigger, Served::Bytes(place, bytes))) => {
-                    let this = self.this.clone();
-                    trigger.on_unclaimed(move |bytes| {
-                        // Without a connection nobody can ask for them.
-                        let Some(this) = this.upgrade() else { return };
-                        this.reading.borrow_mut().inbound.put_back(place, bytes);
-                        this.serve();
-                    });
-                    trigger.fire(bytes);
+                    trigger.fire_from(self.this.clone(), place, bytes);
                 }
             }
         }
         self.want_more();
     }
 
+    /// A piece has come, and others may follow.
+    #[inline]
+    pub(super) fn received_piece(self: &Rc<Self>, bytes: Bytes) {
+        let mut reading = self.reading.borrow_mut();
+        if self.layer.get().is_none() {
+            if let Some((place, trigger)) = reading.waiter_of_all(&bytes) {
+                let let_go = reading.let_go;
+                drop(reading);
+                trigger.fire_from(self.this.clone(), place, bytes);
+                if let_go {
+                    self.let_reads_go();
+                }
+                return;
+            }
+        }
+        self.hear(&mut reading, bytes);
+        self.after_receiving(reading);
+    }
+
+    /// The operation has ended.
     pub(super) fn received(self: &Rc<Self>, result: io::Result<Done>) {
         let mut reading = self.reading.borrow_mut();
         reading.op = None;
         match result {
-            Ok(Done::Received(bytes)) => match self.layer.get() {
-                Some(layer) => layer.hear(&mut reading, &bytes),
-                None if bytes.is_empty() => {
-                    reading.end.get_or_insert(End::Finished);
-                }
-                None => reading.inbound.push(bytes),
-            },
+            Ok(Done::Received(bytes)) => self.hear(&mut reading, bytes),
             Ok(_) => {}
             Err(error) if is_cancelled(&error) => {}
             Err(error) => {
                 reading.end.get_or_insert(End::Broken(Broken::new(&error)));
             }
         }
+        self.after_receiving(reading);
+    }
+
+    fn hear(&self, reading: &mut Reading, bytes: Bytes) {
+        match self.layer.get() {
+            Some(layer) => layer.hear(reading, &bytes),
+            None if bytes.is_empty() => {
+                reading.end.get_or_insert(End::Finished);
+            }
+            None => reading.inbound.push(bytes),
+        }
+    }
+
+    fn after_receiving(self: &Rc<Self>, mut reading: RefMut<'_, Reading>) {
         let waker = reading.waker.take();
+        reading.protocol.wake();
         drop(reading);
         waker.into_iter().for_each(Waker::wake);
         self.after_hearing();
         self.serve();
+        self.rest();
     }
 
     /// Has an operation pending while somebody waits for more than there is.
@@ -146,23 +179,14 @@ impl Connection {
             return;
         }
         let left = reading.take_left();
-        let max = match reading.waiters.front() {
-            Some((Need::AtMost(max), _)) => (*max).clamp(1, RECV_MAX),
-            Some((Need::Exactly(n), _)) => {
-                n.saturating_sub(reading.inbound.len()).clamp(1, RECV_MAX)
-            }
-            None if reading.waker.is_some() || self.listens() => RECV_MAX,
-            None => 0,
-        };
+        let wanted = reading.is_wanted() || self.listens();
         drop(reading);
         end(left);
-        if max == 0 {
+        if !wanted {
             return;
         }
-        // What is wanted comes in records, which are longer.
-        let max = self.layer.get().map_or(max, |_| RECV_MAX);
         let submitted = match self.socket() {
-            Some(socket) => self.hub.submit(Op::Recv { socket, max }, self.clone()),
+            Some(socket) => self.hub.submit(Op::RecvMany { socket }, self.clone()),
             None => Err(io::ErrorKind::NotConnected.into()),
         };
         match submitted {
@@ -171,24 +195,46 @@ impl Connection {
         }
     }
 
+    /// Receives no more when nobody waits and enough is here: from there on it is for the other
+    /// end to wait.
+    fn rest(self: &Rc<Self>) {
+        let reading = self.reading.borrow();
+        if reading.let_go {
+            drop(reading);
+            self.let_reads_go();
+            return;
+        }
+        let enough = reading.inbound.len() >= READ_AHEAD && !reading.is_wanted();
+        let op = reading.op.filter(|_| enough);
+        drop(reading);
+        op.into_iter().for_each(|key| self.hub.cancel(key));
+    }
+
     /// Nothing more will be received; gives the operation that is pending.
     pub(super) fn break_reading(&self, broken: Broken) -> Option<Key> {
         let mut reading = self.reading.borrow_mut();
         reading.end.get_or_insert(End::Broken(broken));
         let (waker, op) = (reading.waker.take(), reading.op);
+        reading.protocol.wake();
         drop(reading);
         waker.into_iter().for_each(Waker::wake);
         op
     }
 
+    /// Somebody has the stream again.
+    pub(in crate::net) fn take_up(&self) {
+        self.reading.borrow_mut().let_go = false;
+    }
+
     /// The stream is gone: what is pending for nobody ends, now or as soon as the last one leaves.
     pub(super) fn let_reads_go(self: &Rc<Self>) {
         let mut reading = self.reading.borrow_mut();
+        reading.let_go = true;
         let left = reading.take_left();
         let nobody = reading.waiters.is_empty();
-        let idle = reading.op.filter(|_| nobody);
+        let idle = reading.op.filter(|_| nobody && !self.listens());
         if idle.is_none() {
-            for (_, trigger) in &reading.waiters {
+            for (_, trigger) in reading.waiters.iter() {
                 let this = self.this.clone();
                 trigger.on_left(move || {
                     this.upgrade().into_iter().for_each(|this| this.let_reads_go());
@@ -207,7 +253,7 @@ impl Connection {
 
 impl Reading {
     pub(super) fn take_waiters(&mut self) -> Vec<Trigger<Bytes>> {
-        self.waiters.drain(..).map(|(_, trigger)| trigger).collect()
+        self.waiters.take().map(|(_, trigger)| trigger).collect()
     }
 
     /// The first waiter and its end, when that is there.
@@ -231,17 +277,45 @@ impl Reading {
                 )))
             }
         };
-        self.waiters.pop_front().map(|(_, trigger)| (trigger, served))
+        self.waiters.pop().map(|(_, trigger)| (trigger, served))
     }
 
     /// Takes out who no longer waits.
     fn take_left(&mut self) -> Vec<Trigger<Bytes>> {
-        if self.waiters.iter().all(|(_, trigger)| trigger.is_wanted()) {
-            return Vec::new();
-        }
-        let all = std::mem::take(&mut self.waiters).into_iter();
-        let (wanted, left) = all.partition::<VecDeque<_>, _>(|(_, trigger)| trigger.is_wanted());
-        self.waiters = wanted;
+        let left = self.waiters.take_if(|(_, trigger)| !trigger.is_wanted());
         left.into_iter().map(|(_, trigger)| trigger).collect()
     }
+
+    /// The one who waits, when all of `bytes` is what it waits for, and their place.
+    #[inline]
+    fn waiter_of_all(&mut self, bytes: &Bytes) -> Option<(u64, Trigger<Bytes>)> {
+        let (Need::AtMost(max), trigger) = self.waiters.front()? else { return None };
+        let fits = *max >= bytes.len() && self.inbound.len() == 0 && self.waiters.has_one();
+        if !fits || !trigger.is_wanted() {
+            return None;
+        }
+        let (_, trigger) = self.waiters.pop()?;
+        Some((self.inbound.pass(bytes.len()), trigger))
+    }
+
+    /// Whether nothing is here and nobody waits.
+    fn is_quiet(&self) -> bool {
+        self.inbound.len() == 0 && self.end.is_none() && self.waiters.is_empty()
+    }
+
+    /// Whether what comes next has somebody who wants it.
+    fn is_wanted(&self) -> bool {
+        !self.waiters.is_empty() || self.waker.is_some() || self.protocol.wants()
+    }
 }
+
+impl Home for Connection {
+    fn take_back(self: Rc<Self>, place: u64, value: Box<dyn Any>) {
+        let bytes = value.downcast::<Bytes>().expect("reads yield bytes");
+        self.reading.borrow_mut().inbound.put_back(place, *bytes);
+        self.serve();
+    }
+}
+
+/// How much is received before anybody asks for it.
+const READ_AHEAD: usize = 64 * 1024;

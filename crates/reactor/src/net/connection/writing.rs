@@ -11,7 +11,7 @@ use thence_core::{Failure, Trigger};
 
 use super::Connection;
 use crate::{
-    driver::{Done, Op, is_cancelled},
+    driver::{Buffers, Done, Op, is_cancelled},
     net::outbound::{Broken, Finishing, Outbound},
 };
 
@@ -102,7 +102,7 @@ impl Connection {
     /// Gives the driver what waits, and shuts down when that was all and it was asked for.
     pub(super) fn send(self: &Rc<Self>) {
         let mut writing = self.writing.borrow_mut();
-        if writing.op.is_some() {
+        if writing.is_sending() {
             return;
         }
         if let Some(broken) = writing.error.clone() {
@@ -116,15 +116,14 @@ impl Connection {
             Err(error) => return self.sent(Err(error)),
         };
         if let Some(buffers) = batch {
-            let submitted = match self.socket() {
-                Some(socket) => self.hub.submit(Op::Send { socket, buffers }, self.clone()),
-                None => Err(io::ErrorKind::BrokenPipe.into()),
-            };
-            match submitted {
-                Ok(key) => self.writing.borrow_mut().op = Some(key),
-                Err(error) => self.sent(Err(error)),
+            if !self.send_batch(buffers) {
+                return;
             }
-            return;
+            // That was all, and nobody waits for it. What is left to do is to end.
+            if !self.writing.borrow().is_settled() {
+                self.flush_soon();
+                return;
+            }
         }
         if let Some(broken) = self.layer_failure() {
             // The other end knows why by now.
@@ -147,7 +146,37 @@ impl Connection {
             drop(writing);
             wakers.into_iter().for_each(Waker::wake);
             finished.into_iter().for_each(|trigger| trigger.fire(()));
+            self.after_sending();
         }
+    }
+
+    /// Sends a batch, at once if that is possible. Says whether it is out and nobody has to be told.
+    fn send_batch(self: &Rc<Self>, mut buffers: Buffers) -> bool {
+        let Some(socket) = self.socket() else {
+            return self.tried(Err(io::ErrorKind::BrokenPipe.into()));
+        };
+        let mut sent_before = 0;
+        match self.hub.send_now(&socket, &mut buffers) {
+            Some(Ok(n)) if buffers.is_empty() => return self.tried(Ok(n)),
+            Some(Ok(n)) => sent_before = n,
+            Some(Err(error)) => return self.tried(Err(error)),
+            None => {}
+        }
+        match self.hub.submit(Op::Send { socket, buffers }, self.clone()) {
+            Ok(key) => {
+                self.writing.borrow_mut().sends(key, sent_before);
+                false
+            }
+            Err(error) => self.tried(Err(error)),
+        }
+    }
+
+    fn tried(self: &Rc<Self>, result: io::Result<usize>) -> bool {
+        let tells = self.change(|writing| writing.tried(result));
+        if tells {
+            self.hub.tell_later(self.clone());
+        }
+        !tells
     }
 
     /// The driver is through with what it had.
@@ -184,11 +213,12 @@ impl Connection {
         for trigger in waiting {
             trigger.fail(Failure::from(broken.error()));
         }
+        self.after_sending();
     }
 
     pub(super) fn flush_soon(self: &Rc<Self>) {
         let mut writing = self.writing.borrow_mut();
-        if writing.op.is_none() && !writing.listed {
+        if !writing.is_sending() && !writing.listed {
             writing.listed = true;
             drop(writing);
             self.hub.flush_later(self.clone());

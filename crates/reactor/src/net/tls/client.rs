@@ -15,6 +15,19 @@ use super::{
 use crate::net::Transport;
 
 /// Speaks TLS with servers. A clone shares its sessions.
+///
+/// ```no_run
+/// use thence_core::Failure;
+/// use thence_reactor::{net::{TcpStream, tls::{Roots, TlsClient}}, offload};
+///
+/// # async fn fetch(addr: std::net::SocketAddr) -> Result<(), Failure> {
+/// // Reading what the system trusts takes a while.
+/// let roots = offload(|| Ok(Roots::system()?)).await?;
+/// let client = TlsClient::new(&roots).alpn(["http/1.1"]);
+/// let stream = client.connect(TcpStream::connect(addr).await?, "app.example").await?;
+/// stream.write("GET / HTTP/1.1\r\nHost: app.example\r\n\r\n").await?;
+/// # Ok(()) }
+/// ```
 #[doc(alias = "TlsConnector")]
 #[derive(Clone)]
 pub struct TlsClient {

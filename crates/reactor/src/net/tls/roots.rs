@@ -23,8 +23,8 @@ pub struct Roots(pub(super) Trust);
 
 impl Roots {
     /// What the operating system trusts, which is what an administrator has set up, a company's own
-    /// CA among it; SSL_CERT_FILE and SSL_CERT_DIR name others. It is read here and now, some
-    /// 200 KiB and a few milliseconds: do it once, and `offload` it where that matters.
+    /// CA among it; SSL_CERT_FILE and SSL_CERT_DIR name others. Some hundred certificates are
+    /// read and parsed here and now: do it once, and `offload` it where that matters.
     ///
     /// # Errors
     ///

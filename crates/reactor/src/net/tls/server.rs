@@ -15,6 +15,33 @@ use super::{
 use crate::net::Transport;
 
 /// Speaks TLS with clients. A clone shares its sessions.
+///
+/// ```
+/// use std::time::Duration;
+/// use thence_core::flow;
+/// use thence_reactor::{DeferredExt, net::{TcpListener, tls::{Certificates, TlsServer}}};
+/// # let own = rcgen::generate_simple_self_signed(["app.example".into()]).unwrap();
+/// # let (chain, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+/// # thence_reactor::run(async move {
+///
+/// let server = TlsServer::new(&Certificates::from_pem(chain, key)?).alpn(["h2", "http/1.1"]);
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let serving = flow::<()>(async move {
+///     loop {
+///         let (stream, _from) = listener.accept().await?;
+///         // The next client does not wait for this one's handshake.
+///         let accepting = server.accept(stream).timeout(Duration::from_secs(10));
+///         flow(async move {
+///             let stream = accepting.await?;
+///             stream.write(format!("{:?}\n", stream.alpn())).await?;
+///             stream.shutdown().await
+///         })
+///         .report();
+///     }
+/// });
+/// # serving.cancel();
+/// # Ok(()) }).unwrap();
+/// ```
 #[doc(alias = "TlsAcceptor")]
 #[derive(Clone)]
 pub struct TlsServer {

@@ -1,8 +1,9 @@
 //! A TLS connection.
 
-use std::{fmt, ops::Deref};
+use std::{fmt, io, ops::Deref};
 
 use bytes::Bytes;
+use thence_core::Deferred;
 
 use super::{TlsVersion, session::Engine};
 use crate::net::Transport;
@@ -11,9 +12,14 @@ use crate::net::Transport;
 ///
 /// [`shutdown`](Transport::shutdown) says the end by TLS's close_notify, and then by the
 /// connection's own. A stream that ends without the first fails its readers with
-/// [`io::ErrorKind::UnexpectedEof`](std::io::ErrorKind::UnexpectedEof), since anybody on the way can
+/// [`io::ErrorKind::UnexpectedEof`], since anybody on the way can
 /// cut a connection. Dropping a `TlsStream` says no close_notify: what was written goes out, and the
 /// other end learns that there may have been more. End with a `shutdown` what is complete.
+///
+/// When a stream was dropped and all that was written is out, its connection stays for a second or
+/// until the other end ends, and so does the run it is in: to close while something of TLS's own is
+/// unread (a server's session tickets, the other's close_notify) would reset the connection, and
+/// what was written and has not arrived would be lost.
 pub struct TlsStream(Transport);
 
 impl TlsStream {
@@ -74,11 +80,8 @@ impl fmt::Debug for TlsStream {
 
 /// Speaks TLS on `transport` from here on.
 #[track_caller]
-pub(super) fn secure(
-    transport: Transport,
-    engine: std::io::Result<Engine>,
-) -> thence_core::Deferred<TlsStream> {
-    let (trigger, deferred) = thence_core::Deferred::new();
+pub(super) fn secure(transport: Transport, engine: io::Result<Engine>) -> Deferred<TlsStream> {
+    let (trigger, deferred) = Deferred::new();
     let connection = transport.connection().clone();
     drop(transport);
     match engine {

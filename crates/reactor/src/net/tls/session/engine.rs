@@ -125,10 +125,6 @@ impl Engine {
         self.peer_closed
     }
 
-    pub(in crate::net) fn is_client(&self) -> bool {
-        matches!(self.session, Connection::Client(_))
-    }
-
     /// The other end, in words.
     pub(in crate::net) fn peer(&self) -> String {
         match &self.end {

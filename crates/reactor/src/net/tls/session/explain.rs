@@ -1,14 +1,14 @@
 //! What went wrong, in words for people.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use rustls::{AlertDescription, CertificateError, Error, PeerIncompatible, pki_types::UnixTime};
 
 /// What an error has to know about this end.
 #[derive(Debug, Clone)]
 pub(super) enum End {
-    Client { name: String, alpn: String },
-    Server { alpn: String },
+    Client { name: String, alpn: Arc<str> },
+    Server { alpn: Arc<str> },
 }
 
 /// Turns an error of a session into one for people. `first` is how the other end began.

@@ -41,13 +41,15 @@ pub(super) struct Settings {
 /// Makes the server's ends of connections.
 pub(super) struct ServerSide {
     config: Arc<ServerConfig>,
-    alpn: String,
+    /// For an error.
+    alpn: Arc<str>,
 }
 
 /// Makes the client's ends of connections.
 pub(super) struct ClientSide {
     config: Arc<ClientConfig>,
-    alpn: String,
+    /// For an error.
+    alpn: Arc<str>,
 }
 
 /// PEM, and what an error calls it.
@@ -139,7 +141,7 @@ impl ServerSide {
         let resolver = SingleCertAndKey::from(identity.0.clone());
         let mut config = builder.with_cert_resolver(Arc::new(resolver));
         config.alpn_protocols = settings.alpn.clone();
-        ServerSide { config: Arc::new(config), alpn: listed(&settings.alpn) }
+        ServerSide { config: Arc::new(config), alpn: listed(&settings.alpn).into() }
     }
 
     pub(super) fn engine(&self) -> io::Result<Engine> {
@@ -163,7 +165,7 @@ impl ClientSide {
             }
         };
         config.alpn_protocols = settings.alpn.clone();
-        ClientSide { config: Arc::new(config), alpn: listed(&settings.alpn) }
+        ClientSide { config: Arc::new(config), alpn: listed(&settings.alpn).into() }
     }
 
     /// `name` is a host's name or an address.
@@ -212,7 +214,7 @@ fn versions(settings: &Settings) -> Vec<&'static SupportedProtocolVersion> {
     }
 }
 
-/// For an error.
+/// For people.
 fn listed(alpn: &[Vec<u8>]) -> String {
     let names: Vec<_> = alpn.iter().map(|name| name.escape_ascii().to_string()).collect();
     names.join(", ")
