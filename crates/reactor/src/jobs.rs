@@ -91,6 +91,8 @@ impl Jobs {
         }
         state.queue.insert(id, job);
         if state.idle > 0 {
+            // Not under the lock, for which the thread would only wait again.
+            drop(state);
             self.0.arrived.notify_one();
         } else if state.threads < state.most_threads {
             state.threads += 1;
@@ -253,8 +255,12 @@ impl Drop for Running<'_> {
         let mut state = self.0.state();
         state.running -= 1;
         let on_finished = state.on_finished.clone();
+        let is_awaited = state.closed;
         drop(state);
-        self.0.0.finished.notify_all();
+        // It is a system call even when nobody waits.
+        if is_awaited {
+            self.0.0.finished.notify_all();
+        }
         if let Some(on_finished) = on_finished {
             on_finished();
         }
