@@ -1,7 +1,7 @@
 //! What a stream, its pending operations and the hooks of its reads share.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     fmt, io,
     net::Shutdown,
     rc::{Rc, Weak},
@@ -34,6 +34,8 @@ pub(super) struct Connection {
     writing: RefCell<Outbound>,
     /// What the bytes of the driver go through, once TLS has begun.
     layer: OnceCell<Box<Layer>>,
+    /// How many `Transport`s there are of it.
+    handles: Cell<usize>,
 }
 
 impl Connection {
@@ -45,6 +47,7 @@ impl Connection {
             reading: RefCell::default(),
             writing: RefCell::default(),
             layer: OnceCell::new(),
+            handles: Cell::new(0),
         })
     }
 
@@ -62,6 +65,28 @@ impl Connection {
         socket.shutdown(Shutdown::Write)
     }
 
+    /// Somebody has it, or one more.
+    pub(super) fn take_up(&self) {
+        self.handles.set(self.handles.get() + 1);
+    }
+
+    /// One of those who have it has not, any more.
+    pub(super) fn put_down(self: &Rc<Self>) {
+        self.handles.set(self.handles.get() - 1);
+        if !self.is_taken_up() {
+            self.let_go();
+        }
+    }
+
+    fn is_taken_up(&self) -> bool {
+        self.handles.get() > 0
+    }
+
+    /// Lets the descriptor go, whoever still has this.
+    pub(super) fn release(&self) {
+        drop(self.socket.take());
+    }
+
     /// Breaks it.
     pub(super) fn abort(self: &Rc<Self>) {
         // The peer is gone already, or learns it now.
@@ -75,7 +100,7 @@ impl Connection {
     }
 
     /// The stream is gone. Writes go out; reads that somebody waits for go on.
-    pub(super) fn let_go(self: &Rc<Self>) {
+    fn let_go(self: &Rc<Self>) {
         self.let_reads_go();
         // A write that is half out and was asked to end would keep the connection for ever when
         // nobody reads at the other end.

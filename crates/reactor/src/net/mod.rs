@@ -5,6 +5,7 @@
 //! the front of the connection's buffer and sockets to the next accept.
 
 pub use self::{
+    protocol::{Protocol, drive},
     tcp::{TcpListener, TcpStream},
     transport::Transport,
     unix::{UnixListener, UnixStream},
@@ -19,6 +20,7 @@ mod connection;
 mod inbound;
 mod line;
 mod outbound;
+mod protocol;
 mod tcp;
 mod transport;
 mod unix;

@@ -92,10 +92,10 @@ impl Outbound {
         self.sending.iter().any(Trigger::is_cancelled)
     }
 
-    pub(super) fn push(&mut self, bytes: Bytes, trigger: Trigger<()>) {
+    pub(super) fn push(&mut self, bytes: Bytes, trigger: Option<Trigger<()>>) {
         self.settle_loose();
         self.len += bytes.len();
-        self.waiting.push_back((bytes, Some(trigger)));
+        self.waiting.push_back((bytes, trigger));
     }
 
     /// Takes a copy.

@@ -7,12 +7,12 @@ use std::{
     rc::Rc,
 };
 
-use thence_core::Deferred;
+use thence_core::{Deferred, flow};
 
 use super::{
-    Transport,
+    Protocol, Transport,
     acceptor::{Accepted, Acceptor},
-    connecting,
+    connecting, drive,
 };
 use crate::{dns::Destination, driver::Address, hub::Hub};
 
@@ -210,6 +210,28 @@ impl TcpListener {
         let (trigger, deferred) = Deferred::new();
         self.acceptor.accept(trigger);
         deferred
+    }
+
+    /// Gives every connection to a protocol, which `protocol` makes of where it comes from. What
+    /// breaks one connection is reported and ends no other.
+    ///
+    /// The Deferred ends `Stop(Cancelled)` when the listener is closed or the reactor drains. Left,
+    /// it goes on.
+    ///
+    /// # Errors
+    ///
+    /// The Deferred fails as [`accept`](TcpListener::accept) does.
+    #[track_caller]
+    pub fn serve<P: Protocol>(
+        self,
+        mut protocol: impl FnMut(SocketAddr) -> P + 'static,
+    ) -> Deferred<()> {
+        flow(async move {
+            loop {
+                let (stream, from) = self.accept().await?;
+                drive(stream, protocol(from)).report();
+            }
+        })
     }
 
     /// The address it listens on.

@@ -27,7 +27,8 @@ use crate::{
 ///   goes out together at its end.
 /// * A cancelled write is not sent when nothing of it was; otherwise its bytes go on to their end,
 ///   since half of them would garble the stream.
-/// * Dropped, the connection closes when its writes are out and nobody waits for a read.
+/// * Clones are the same connection. When the last is dropped it closes, as soon as its writes are
+///   out and nobody waits for a read.
 ///
 /// ```
 /// use thence_reactor::net::{Transport, UnixStream};
@@ -46,7 +47,7 @@ pub struct Transport(Rc<Connection>);
 
 impl Transport {
     pub(crate) fn new(hub: Rc<Hub>, socket: Socket) -> Self {
-        Transport(Connection::new(hub, socket))
+        Self::over(Connection::new(hub, socket))
     }
 
     /// What is there, at least one byte and at most `max`; empty at the end of the stream.
@@ -197,6 +198,47 @@ impl Transport {
     }
 }
 
+/// For a [`Protocol`](super::Protocol), which gets what comes by its methods.
+impl Transport {
+    /// Sends `bytes`, after what was written before, with nobody to tell when they are out: if they
+    /// cannot be sent, the protocol hears that the connection is broken. After a
+    /// [`close`](Transport::close) they are dropped.
+    pub fn send(&self, bytes: impl Into<Bytes>) {
+        self.0.send_untold(bytes.into());
+    }
+
+    /// Receives no more for now, so that the other end has to wait; what is on its way already is
+    /// kept.
+    pub fn pause(&self) {
+        self.0.pause(true);
+    }
+
+    /// Goes on after [`pause`](Transport::pause).
+    pub fn resume(&self) {
+        self.0.pause(false);
+    }
+
+    /// Ends the connection once everything that was sent is out. The other end has a second then to
+    /// read it and close.
+    #[doc(alias = "loseConnection")]
+    pub fn close(&self) {
+        self.0.close();
+    }
+
+    /// Says how many bytes may wait to be sent before the protocol is told to
+    /// [`pause_writing`](super::Protocol::pause_writing), and how few before it is told to
+    /// [`resume_writing`](super::Protocol::resume_writing). 64 KiB and 16 KiB unless said.
+    pub fn set_water_marks(&self, low: usize, high: usize) {
+        self.0.set_water_marks(low, high);
+    }
+}
+
+impl Clone for Transport {
+    fn clone(&self) -> Self {
+        Self::over(self.0.clone())
+    }
+}
+
 impl fmt::Debug for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -205,6 +247,6 @@ impl fmt::Debug for Transport {
 
 impl Drop for Transport {
     fn drop(&mut self) {
-        self.0.let_go();
+        self.0.put_down();
     }
 }

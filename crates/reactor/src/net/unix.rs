@@ -2,12 +2,12 @@
 
 use std::{fmt, fs, io, ops::Deref, os::unix::fs::FileTypeExt, path::PathBuf};
 
-use thence_core::Deferred;
+use thence_core::{Deferred, flow};
 
 use super::{
-    Transport, UnixAddr,
+    Protocol, Transport, UnixAddr,
     acceptor::{Accepted, Acceptor},
-    connecting,
+    connecting, drive,
 };
 use crate::{
     driver::{Address, SocketKind},
@@ -178,6 +178,28 @@ impl UnixListener {
         let (trigger, deferred) = Deferred::new();
         self.acceptor.accept(trigger);
         deferred
+    }
+
+    /// Gives every connection to a protocol, which `protocol` makes of where it comes from. What
+    /// breaks one connection is reported and ends no other.
+    ///
+    /// The Deferred ends `Stop(Cancelled)` when the listener is closed or the reactor drains. Left,
+    /// it goes on.
+    ///
+    /// # Errors
+    ///
+    /// The Deferred fails as [`accept`](UnixListener::accept) does.
+    #[track_caller]
+    pub fn serve<P: Protocol>(
+        self,
+        mut protocol: impl FnMut(UnixAddr) -> P + 'static,
+    ) -> Deferred<()> {
+        flow(async move {
+            loop {
+                let (stream, from) = self.accept().await?;
+                drive(stream, protocol(from)).report();
+            }
+        })
     }
 
     /// Where it listens.

@@ -27,8 +27,6 @@ pub(super) struct Reading {
     /// A protocol that everything goes to.
     pub(super) protocol: Listening,
     pub(super) op: Option<Key>,
-    /// The stream is gone: who waits is the last to.
-    let_go: bool,
 }
 
 /// How much a read wants.
@@ -122,16 +120,15 @@ impl Connection {
     #[inline]
     pub(super) fn received_piece(self: &Rc<Self>, bytes: Bytes) {
         let mut reading = self.reading.borrow_mut();
-        if self.layer.get().is_none() {
-            if let Some((place, trigger)) = reading.waiter_of_all(&bytes) {
-                let let_go = reading.let_go;
-                drop(reading);
-                trigger.fire_from(self.this.clone(), place, bytes);
-                if let_go {
-                    self.let_reads_go();
-                }
-                return;
+        if self.layer.get().is_none()
+            && let Some((place, trigger)) = reading.waiter_of_all(&bytes)
+        {
+            drop(reading);
+            trigger.fire_from(self.this.clone(), place, bytes);
+            if !self.is_taken_up() {
+                self.let_reads_go();
             }
+            return;
         }
         self.hear(&mut reading, bytes);
         self.after_receiving(reading);
@@ -198,12 +195,11 @@ impl Connection {
     /// Receives no more when nobody waits and enough is here: from there on it is for the other
     /// end to wait.
     fn rest(self: &Rc<Self>) {
-        let reading = self.reading.borrow();
-        if reading.let_go {
-            drop(reading);
+        if !self.is_taken_up() {
             self.let_reads_go();
             return;
         }
+        let reading = self.reading.borrow();
         let enough = reading.inbound.len() >= READ_AHEAD && !reading.is_wanted();
         let op = reading.op.filter(|_| enough);
         drop(reading);
@@ -221,15 +217,9 @@ impl Connection {
         op
     }
 
-    /// Somebody has the stream again.
-    pub(in crate::net) fn take_up(&self) {
-        self.reading.borrow_mut().let_go = false;
-    }
-
     /// The stream is gone: what is pending for nobody ends, now or as soon as the last one leaves.
     pub(super) fn let_reads_go(self: &Rc<Self>) {
         let mut reading = self.reading.borrow_mut();
-        reading.let_go = true;
         let left = reading.take_left();
         let nobody = reading.waiters.is_empty();
         let idle = reading.op.filter(|_| nobody && !self.listens());

@@ -24,7 +24,18 @@ impl Connection {
             trigger.fail(Failure::from(error));
             return;
         }
-        self.change(|writing| writing.push(bytes, trigger));
+        self.change(|writing| writing.push(bytes, Some(trigger)));
+        self.flush_soon();
+    }
+
+    /// Sends `bytes`, with nobody to tell of it.
+    pub(in crate::net) fn send_untold(self: &Rc<Self>, bytes: Bytes) {
+        let writing = self.writing.borrow();
+        if bytes.is_empty() || writing.error.is_some() || writing.finishing != Finishing::No {
+            return;
+        }
+        drop(writing);
+        self.change(|writing| writing.push(bytes, None));
         self.flush_soon();
     }
 
@@ -235,6 +246,12 @@ impl Connection {
             (false, true) => unsent.set(unsent.get() + 1),
             (true, false) => unsent.set(unsent.get() - 1),
             _ => {}
+        }
+        let len = writing.len();
+        drop(writing);
+        // Borrowed while TLS makes room for what it has heard, which tells the protocol anyway.
+        if let Ok(reading) = self.reading.try_borrow() {
+            reading.protocol.now_waits(len);
         }
         result
     }
