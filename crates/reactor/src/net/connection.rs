@@ -85,6 +85,8 @@ impl Connection {
     /// Lets the descriptor go, whoever still has this.
     pub(super) fn release(&self) {
         drop(self.socket.take());
+        let receiving = self.reading.borrow().op;
+        receiving.into_iter().for_each(|key| self.hub.cancel(key));
     }
 
     /// Breaks it.

@@ -134,7 +134,8 @@ pub fn drive(stream: impl Into<Transport>, protocol: impl Protocol) -> Deferred<
 
 /// A protocol, its connection, and how far they are.
 struct Driver<P: Protocol> {
-    protocol: P,
+    /// Until it is told of its end outside of here.
+    protocol: Option<P>,
     transport: Transport,
     /// Kept, so that the connection need not take another one each time.
     waker: Option<Waker>,
@@ -164,7 +165,7 @@ enum Ending {
 
 impl<P: Protocol> Driver<P> {
     fn new(transport: Transport, protocol: P) -> Self {
-        let (told, ending) = (Told::default(), Ending::No);
+        let (protocol, told, ending) = (Some(protocol), Told::default(), Ending::No);
         Driver { protocol, transport, waker: None, told, ending }
     }
 
@@ -210,8 +211,9 @@ impl<P: Protocol> Driver<P> {
     }
 
     fn tell(&mut self, what: impl FnOnce(&mut P, &Transport)) {
+        let Some(protocol) = &mut self.protocol else { return };
         self.told.telling = true;
-        what(&mut self.protocol, &self.transport);
+        what(protocol, &self.transport);
         self.told.telling = false;
     }
 
@@ -249,12 +251,14 @@ impl<P: Protocol> Drop for Driver<P> {
             connection.abort();
         }
         connection.release();
-        if self.waker.is_some() && !self.told.closed && !self.told.telling {
-            self.told.closed = true;
-            self.tell(|protocol, _| {
-                protocol.closed(&Err(Failure::msg("the protocol was cancelled")))
-            });
-        }
+        let tells = self.waker.is_some() && !self.told.closed && !self.told.telling;
+        let Some(mut protocol) = self.protocol.take().filter(|_| tells) else { return };
+        // Whoever cancels it may be in a callback: this is one of its own, after that.
+        flow::<()>(async move {
+            protocol.closed(&Err(Failure::msg("the protocol was cancelled")));
+            Ok(())
+        })
+        .report();
     }
 }
 

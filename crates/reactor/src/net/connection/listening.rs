@@ -1,11 +1,17 @@
 //! A protocol that hears what comes.
 
-use std::{rc::Rc, task::Waker};
+use std::{io, rc::Rc, task::Waker};
 
-use super::{Connection, reading::End};
+use super::{
+    Connection,
+    reading::{End, Reading},
+};
 use crate::{
     drain::Intake,
-    net::{outbound::Finishing, protocol::News},
+    net::{
+        outbound::{Broken, Finishing},
+        protocol::News,
+    },
 };
 
 /// The protocol of a connection, as the connection sees it.
@@ -90,21 +96,30 @@ impl Connection {
         if full != std::mem::replace(&mut reading.protocol.full, full) {
             return if full { News::Full } else { News::Room };
         }
-        if reading.protocol.paused {
-            return News::Nothing;
-        }
-        if let Some((_, bytes)) = reading.inbound.take(usize::MAX) {
+        let paused = reading.protocol.paused;
+        if !paused && let Some((_, bytes)) = reading.inbound.take(usize::MAX) {
             return News::Bytes(bytes);
         }
+        // Told while it is paused too, since it may wait for this connection to go on.
+        if let Some(broken) = self.broken(&reading) {
+            return News::Broken(broken);
+        }
         match &reading.end {
-            Some(End::Broken(broken)) => News::Broken(broken.error()),
-            Some(End::Finished) => News::Finished,
+            _ if paused => News::Nothing,
+            Some(_) => News::Finished,
             None => {
                 drop(reading);
                 self.want_more();
                 News::Nothing
             }
         }
+    }
+
+    fn broken(&self, reading: &Reading) -> Option<io::Error> {
+        if let Some(End::Broken(broken)) = &reading.end {
+            return Some(broken.error());
+        }
+        self.writing.borrow().error.as_ref().map(Broken::error)
     }
 
     pub(in crate::net) fn pause(self: &Rc<Self>, paused: bool) {

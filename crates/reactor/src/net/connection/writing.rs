@@ -221,6 +221,10 @@ impl Connection {
         let wakers = writing.take_wakers();
         drop(writing);
         wakers.into_iter().for_each(Waker::wake);
+        // Borrowed while TLS hears something, which tells the protocol anyway.
+        if let Ok(reading) = self.reading.try_borrow() {
+            reading.protocol.wake();
+        }
         for trigger in waiting {
             trigger.fail(Failure::from(broken.error()));
         }
