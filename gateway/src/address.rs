@@ -10,6 +10,8 @@ use crate::exit::Trouble;
 
 /// Where the gateway listens when nothing is said: loopback, never the whole network unasked.
 pub const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The same when it speaks TLS.
+pub const DEFAULT_LISTEN_TLS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8443);
 /// Where it shows its metrics when nothing is said.
 pub const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9901);
 

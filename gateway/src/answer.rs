@@ -26,6 +26,8 @@ pub enum Refusal {
     /// A method that no gateway should pass on: CONNECT, and TRACE, which reflects cookies (rules
     /// 16, 49).
     Method,
+    /// The connection was made to another host (rule 72).
+    Misdirected,
     /// As many requests are in flight as may be.
     Overloaded,
     /// The session store did not answer (S8).
@@ -51,6 +53,7 @@ impl Refusal {
             Self::BadHost | Self::BrokenBody | Self::TwoSessions => StatusCode::BAD_REQUEST,
             Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoSession => StatusCode::UNAUTHORIZED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
@@ -70,6 +73,7 @@ impl Refusal {
             Self::Fault => "internal",
             Self::Loop => "loop",
             Self::Method => "method",
+            Self::Misdirected => "misdirected",
             Self::NoSession => "no_session",
             Self::Overloaded => "overloaded",
             Self::StoreDown => "sessions_unavailable",
@@ -91,6 +95,7 @@ impl Refusal {
             Self::Fault => "The gateway failed.",
             Self::Loop => "The request goes round in a loop between gateways.",
             Self::Method => "This method is not passed on.",
+            Self::Misdirected => "The request's Host is not the one this connection was made to.",
             Self::NoSession => "You are not signed in, or your session has ended.",
             Self::Overloaded => "Too many requests are being served. Try again in a moment.",
             Self::StoreDown => {

@@ -1,11 +1,11 @@
 //! The command line.
 
-use std::{ffi::OsString, net::SocketAddr};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
-    address::{DEFAULT_LISTEN, DEFAULT_METRICS, Listen, Loopback, Upstream},
+    address::{DEFAULT_LISTEN, DEFAULT_LISTEN_TLS, DEFAULT_METRICS, Listen, Loopback, Upstream},
     exit::Exit,
     forward::rewrite::Rewrite,
     place::Place,
@@ -38,7 +38,7 @@ pub struct Serve {
     /// The application behind the gateway: `:9000`, `127.0.0.1:9000` or `http://host:9000`
     #[arg(long, value_name = "UPSTREAM")]
     pub to: Option<Upstream>,
-    /// Where to listen; a bare `:PORT` is loopback [default: 127.0.0.1:8080]
+    /// Where to listen; a bare `:PORT` is loopback [default: 127.0.0.1:8080, with TLS :8443]
     #[arg(long, value_name = "ADDRESS")]
     pub listen: Option<Listen>,
     /// The session store, a path or `sqlite:path` [default: the user's state folder]
@@ -50,13 +50,20 @@ pub struct Serve {
     /// Where to show /metrics, /livez and /readyz; loopback only [default: 127.0.0.1:9901]
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<Loopback>,
+    /// Speak TLS, with this certificate and those that lead to its CA, in PEM; SIGHUP reads it again
+    #[arg(long, value_name = "FILE", requires = "tls_key", requires = "to")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 }
 
 impl Serve {
     /// Where to listen, and what to do when that is taken.
     pub fn listening(&self) -> (SocketAddr, Taken) {
         let asked = self.listen.map(|listen| listen.0);
-        (asked.unwrap_or(DEFAULT_LISTEN), self.taken("--listen", asked.is_some()))
+        let default = if self.tls_cert.is_some() { DEFAULT_LISTEN_TLS } else { DEFAULT_LISTEN };
+        (asked.unwrap_or(default), self.taken("--listen", asked.is_some()))
     }
 
     /// Where to show the metrics, and what to do when that is taken.
@@ -105,6 +112,9 @@ pub enum SessionCommand {
         /// How long it lives without a request, or `off`
         #[arg(long, value_name = "TIME", default_value = "1h")]
         idle: Idle,
+        /// For a gateway on TLS: the cookie is `__Host-sessionId`, and Secure
+        #[arg(long)]
+        secure: bool,
         /// How to print it
         #[arg(long, value_enum, default_value = "cookie")]
         format: Format,
@@ -238,6 +248,8 @@ mod tests {
         assert!(refused("session revoke").contains("--account"));
         assert!(refused("session revoke 12").contains("24 digits"));
         assert!(refused("session revoke 0123456789abcdef01234567 --account 1").contains("cannot"));
+        assert!(refused("--to :9000 --tls-cert a.pem").contains("--tls-key"));
+        assert!(refused("--tls-cert a.pem --tls-key a.key").contains("--to"));
         refused("session");
         refused("--to :9000 session list");
         refused("sesion list");

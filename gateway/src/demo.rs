@@ -4,7 +4,7 @@ use std::{env, fmt, net::SocketAddr, path::Path};
 
 use crate::{
     place::Surroundings,
-    session::{Life, Span, cookie},
+    session::{Cookie, Life, Span},
 };
 
 /// The account the demo makes a session for.
@@ -47,7 +47,7 @@ impl fmt::Display for Greeting<'_> {
             None => String::new(),
         };
         let url = format!("http://{listening}");
-        let with = format!("-b {}={cookie} {url}", cookie::NAME);
+        let with = format!("-b {}={cookie} {url}", Cookie::Plain.name());
         let tries = [
             (format!("curl -i {url}/hello"), "401, no session"),
             (

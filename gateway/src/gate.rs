@@ -1,8 +1,11 @@
 //! The deck's last program: cookie, session, upstream, answer; one log line and the counters.
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version, header, request, uri::PathAndQuery};
+use http::{
+    HeaderValue, Method, StatusCode, Uri, Version, header, request,
+    uri::{Authority, PathAndQuery},
+};
 use thence::{
     Deferred, FlowContext, Never, Outcome, Stop,
     http::{Body, Request, Response},
@@ -60,13 +63,18 @@ impl Gate {
     }
 
     fn serve(self: &Rc<Self>, request: Request, visit: Rc<Visit>) -> Deferred<Response, Never> {
-        let (hung_up, peer) = (request.hung_up(), request.peer_addr());
+        let hung_up = request.hung_up();
+        let came = Came {
+            peer: request.peer_addr().ip(),
+            is_tls: request.tls().is_some(),
+            server_name: request.tls().and_then(|tls| tls.server_name()).map(str::to_owned),
+        };
         let (head, body) = request.into_inner().into_parts();
 
         let (gate, asking, answering) = (self.clone(), visit.clone(), visit.clone());
         let served = self
-            .session_of_cookie(&head)
-            .and_then(move |session| gate.upstream_request(&session, head, body, peer, &asking))
+            .session_of_cookie(&head, came.server_name.as_deref())
+            .and_then(move |session| gate.upstream_request(&session, head, body, &came, &asking))
             .named("upstream request");
 
         visit.works(served.canceller());
@@ -89,15 +97,19 @@ impl Gate {
             .named("respond")
     }
 
-    fn session_of_cookie(&self, head: &request::Parts) -> Deferred<Session, Denied> {
-        match self.admit(head) {
+    fn session_of_cookie(
+        &self,
+        head: &request::Parts,
+        server_name: Option<&str>,
+    ) -> Deferred<Session, Denied> {
+        match self.admit(head, server_name) {
             Ok(()) => self.sessions.of_cookie(&head.headers),
             Err(refusal) => Deferred::err(refusal.into()),
         }
     }
 
     /// What can be said without asking anybody.
-    fn admit(&self, head: &request::Parts) -> Result<(), Refusal> {
+    fn admit(&self, head: &request::Parts, server_name: Option<&str>) -> Result<(), Refusal> {
         if self.metrics.in_flight.get() > self.limits.in_flight {
             return Err(Refusal::Overloaded);
         }
@@ -105,6 +117,9 @@ impl Gate {
         let needed = head.version == Version::HTTP_11 && head.uri.authority().is_none();
         if hosts > 1 || (hosts == 0 && needed) {
             return Err(Refusal::BadHost);
+        }
+        if server_name.is_some_and(|name| !is_for(head, name)) {
+            return Err(Refusal::Misdirected);
         }
         if matches!(head.method, Method::CONNECT | Method::TRACE) {
             return Err(Refusal::Method);
@@ -127,11 +142,11 @@ impl Gate {
         session: &Session,
         asked: request::Parts,
         body: Body,
-        peer: std::net::SocketAddr,
+        came: &Came,
         visit: &Rc<Visit>,
     ) -> Deferred<Response, Denied> {
         visit.of_account(session.account.as_str());
-        self.upstream.send(self.outgoing(session, asked, peer, visit), body, visit)
+        self.upstream.send(self.outgoing(session, asked, came, visit), body, visit)
     }
 
     /// The request as the upstream gets it.
@@ -139,7 +154,7 @@ impl Gate {
         &self,
         session: &Session,
         asked: request::Parts,
-        peer: std::net::SocketAddr,
+        came: &Came,
         visit: &Visit,
     ) -> request::Parts {
         let root = PathAndQuery::from_static("/");
@@ -147,8 +162,9 @@ impl Gate {
         let rewritten = self.rewrite.as_ref().map(|rewrite| rewrite.apply(path, &session.account));
         let said = Said {
             session,
-            peer: peer.ip(),
+            peer: came.peer,
             request_id: visit.request_id(),
+            is_tls: came.is_tls,
             asked: rewritten.is_some().then_some(path.as_str()),
         };
         let mut client = asked.headers;
@@ -226,6 +242,24 @@ impl Gate {
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
         answer
     }
+}
+
+/// How a request came.
+struct Came {
+    peer: IpAddr,
+    is_tls: bool,
+    server_name: Option<String>,
+}
+
+/// Whether a request is for the host its connection was made to (rule 72): a client that keeps one
+/// for several hosts may be wrong about which of them answer here.
+fn is_for(head: &request::Parts, server_name: &str) -> bool {
+    let host = match head.uri.authority() {
+        Some(authority) => Some(authority.clone()),
+        None => head.headers.get(header::HOST).and_then(|host| host.as_bytes().try_into().ok()),
+    };
+    let bare = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    host.is_some_and(|host: Authority| bare(host.host()) == bare(server_name))
 }
 
 fn refuse(refusal: Refusal, visit: &Rc<Visit>) -> Response {

@@ -18,6 +18,7 @@ pub mod address;
 pub mod admin;
 pub mod answer;
 pub mod args;
+pub mod certificates;
 pub mod demo;
 pub mod demo_upstream;
 pub mod denied;

@@ -9,7 +9,7 @@ use crate::{
     place::{Place, Surroundings, make_folder},
     serve,
     session::{
-        Life, Stamp, Store,
+        Cookie, Life, Stamp, Store,
         command::{self, Target},
     },
 };
@@ -29,9 +29,10 @@ pub fn run(cli: Cli) -> Result<Exit, Trouble> {
 fn session(asked: SessionCommand) -> Result<Exit, Trouble> {
     let now = Stamp::now();
     let said = match asked {
-        SessionCommand::Create { account, ttl, idle, format, at } => {
+        SessionCommand::Create { account, ttl, idle, secure, format, at } => {
             let life = Life { absolute: ttl, idle: idle.0 };
-            command::create(&open(at.store)?, &account, life, format, now)?
+            let cookie = if secure { Cookie::Secure } else { Cookie::Plain };
+            command::create(&open(at.store)?, &account, life, cookie, format, now)?
         }
         SessionCommand::List { account, at } => {
             command::list(&open(at.store)?, account.as_ref(), now)?

@@ -13,12 +13,14 @@ use std::{
 use thence::{
     Deferred, Failure, Never, Reactor, draining, every,
     http::{Request, Server},
+    reactor::net::tls::Certificates,
 };
 
 use crate::{
     access_log,
     admin::Admin,
     args::Serve,
+    certificates,
     demo::{self, Greeting},
     demo_upstream, descriptors,
     exit::{Exit, Trouble},
@@ -29,7 +31,7 @@ use crate::{
     ports, probe,
     request_id::RequestIds,
     run,
-    session::{Stamp, Store},
+    session::{Cookie, Stamp, Store},
     sessions::{LOOKUP_QUEUE, Sessions},
     upstream::Upstream,
 };
@@ -43,6 +45,10 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
     let limits = Limits::default();
     descriptors::raise(descriptors::needed(&limits));
     let store = Arc::new(run::open(asked.store.clone())?);
+    let certificates = match (&asked.tls_cert, &asked.tls_key) {
+        (Some(cert), Some(key)) => Some(certificates::read(cert, key)?),
+        _ => None,
+    };
     let target = match &asked.to {
         Some(to) => Some(probe::reach(to, limits.connect)?.1),
         None => None,
@@ -54,7 +60,7 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
         .map_err(|failure| cannot_run(&failure))?;
     let started = Rc::new(Cell::new(false));
     let metrics = Rc::new(Metrics::default());
-    let main = main(asked, store, target, limits, metrics.clone(), started.clone());
+    let main = main(asked, store, certificates, target, limits, metrics.clone(), started.clone());
     match reactor.run(main) {
         Ok(()) if metrics.cut.get() > 0 || metrics.in_flight.get() > 0 => Ok(Exit::Unclean),
         Ok(()) => Ok(Exit::Done),
@@ -70,6 +76,7 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
 async fn main(
     asked: Serve,
     store: Arc<Store>,
+    certificates: Option<Certificates>,
     target: Option<SocketAddr>,
     limits: Limits,
     metrics: Rc<Metrics>,
@@ -82,7 +89,8 @@ async fn main(
     let (admin_server, _) = ports::take(shown, metrics_port, bind)?;
     let address = server.local_addr();
 
-    let sessions = Rc::new(Sessions::new(store.clone(), metrics.clone()));
+    let cookie = if certificates.is_some() { Cookie::Secure } else { Cookie::Plain };
+    let sessions = Rc::new(Sessions::new(store.clone(), cookie, metrics.clone()));
     let upstream = match target {
         Some(target) => target,
         None => built_in()?,
@@ -103,7 +111,12 @@ async fn main(
     let admin = Admin { metrics, sessions: sessions.clone(), draining: is_draining.clone() };
     let admin_address = admin_server.local_addr();
     admin_server.serve(move |request: Request| admin.respond(&request));
-    let server = server.head_deadline(limits.request_head).max_connections(limits.connections);
+    let mut server = server.head_deadline(limits.request_head).max_connections(limits.connections);
+    let is_tls = certificates.is_some();
+    if let Some(certificates) = certificates {
+        server = server.tls(certificates::tls(&certificates));
+        certificates::reload_on_hangup(certificates);
+    }
     server.serve(move |request: Request| {
         if request.uri().path() == "*" {
             return Deferred::ok(Gate::options());
@@ -116,13 +129,14 @@ async fn main(
     if is_demo {
         greet(&store, address, (address.port() != wanted.port()).then_some(wanted))?;
     }
-    if !address.ip().is_loopback() {
+    if !is_tls && !address.ip().is_loopback() {
         tracing::warn!(
             "{address} is not loopback and speaks plain HTTP: session cookies can be read on the \
-             way; put TLS in front"
+             way; give --tls-cert and --tls-key, or put TLS in front"
         );
     }
-    tracing::info!(address = %address, metrics = %admin_address, "listening");
+    let scheme = if is_tls { "https" } else { "http" };
+    tracing::info!(address = %address, scheme, metrics = %admin_address, "listening");
     draining().await;
     is_draining.set(true);
     tracing::info!("draining");

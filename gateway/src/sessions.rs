@@ -18,7 +18,8 @@ use crate::{
     denied::Denied,
     metrics::{Lookup, Metrics},
     session::{
-        Found, Presented, RowKey, Session, Span, Stamp, Store, StoreError, cookie, touches::Touches,
+        Cookie, Found, Presented, RowKey, Session, Span, Stamp, Store, StoreError, cookie,
+        touches::Touches,
     },
 };
 
@@ -32,21 +33,22 @@ pub const LOOKUP_QUEUE: usize = 256;
 #[derive(Debug)]
 pub struct Sessions {
     store: Arc<Store>,
+    cookie: Cookie,
     metrics: Rc<Metrics>,
     touches: RefCell<Touches>,
     waiting: Arc<AtomicUsize>,
 }
 
 impl Sessions {
-    /// Sessions of `store`, counted in `metrics`.
-    pub fn new(store: Arc<Store>, metrics: Rc<Metrics>) -> Self {
-        Self { store, metrics, touches: RefCell::default(), waiting: Arc::default() }
+    /// Sessions of `store`, proved by `cookie`, counted in `metrics`.
+    pub fn new(store: Arc<Store>, cookie: Cookie, metrics: Rc<Metrics>) -> Self {
+        Self { store, cookie, metrics, touches: RefCell::default(), waiting: Arc::default() }
     }
 
     /// The session a request's cookie proves. The row is read on the pool; a request without a
     /// cookie, or with one we did not sign, asks nobody (S1, S11).
     pub fn of_cookie(self: &Rc<Self>, headers: &HeaderMap) -> Deferred<Session, Denied> {
-        let id = match cookie::presented(headers, self.store.key()) {
+        let id = match cookie::presented(headers, self.cookie, self.store.key()) {
             Presented::Signed(id) => id,
             Presented::Nothing => return Deferred::err(Refusal::NoSession.into()),
             Presented::Two => return Deferred::err(Refusal::TwoSessions.into()),

@@ -8,7 +8,7 @@ use thence_gate::{
     answer::Refusal,
     denied::Denied,
     metrics::Metrics,
-    session::{Life, Session, Span, Stamp, Store},
+    session::{Cookie, Life, Session, Span, Stamp, Store},
     sessions::Sessions,
 };
 
@@ -28,7 +28,7 @@ impl Bench {
         let metrics = Rc::new(Metrics::default());
         let world = Manual::new();
         let reactor = Reactor::builder().driver(world.clone()).pool_queue(queue).build().unwrap();
-        let sessions = Rc::new(Sessions::new(store.clone(), metrics.clone()));
+        let sessions = Rc::new(Sessions::new(store.clone(), Cookie::Plain, metrics.clone()));
         Self { reactor, world, sessions, metrics, store, _dir: dir }
     }
 

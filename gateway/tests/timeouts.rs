@@ -12,7 +12,7 @@ use thence_gate::{
     limits::Limits,
     metrics::Metrics,
     request_id::RequestIds,
-    session::{Life, Span, Stamp, Store},
+    session::{Cookie, Life, Span, Stamp, Store},
     sessions::Sessions,
     upstream::Upstream,
 };
@@ -36,10 +36,10 @@ impl World {
         let session = store.create(&"42".parse().unwrap(), life, Stamp::now()).unwrap();
         let world = Manual::new();
         let reactor = Reactor::builder().driver(world.clone()).build().unwrap();
-        let upstream = world.listen("127.0.0.1:9000".parse().unwrap()).unwrap();
+        let upstream = world.listen(SocketAddr::from(([127, 0, 0, 1], 9000))).unwrap();
         let metrics = Rc::new(Metrics::default());
         let gate = Rc::new(Gate {
-            sessions: Rc::new(Sessions::new(store, metrics.clone())),
+            sessions: Rc::new(Sessions::new(store, Cookie::Plain, metrics.clone())),
             metrics,
             upstream: Rc::new(Upstream::new(upstream.local_addr(), limits)),
             rewrite: None,

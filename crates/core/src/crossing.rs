@@ -13,28 +13,34 @@ use self::sync::{Mutex, MutexGuard};
 /// A queue that any thread may write and one thread reads.
 pub(crate) struct Mailbox<M> {
     state: Mutex<State<M>>,
+    /// Something waits, here or with the reader. Written under the lock, and read without it too.
+    waiting: AtomicBool,
 }
 
 struct State<M> {
     queue: VecDeque<M>,
     waker: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// The reader looks before it sleeps and needs no waker; see [`Mailbox::park`].
+    awake: bool,
     closed: bool,
 }
 
 impl<M> Mailbox<M> {
     pub(crate) fn new() -> Arc<Self> {
-        let state = State { queue: VecDeque::new(), waker: None, closed: false };
-        Arc::new(Self { state: Mutex::new(state) })
+        let state = State { queue: VecDeque::new(), waker: None, awake: false, closed: false };
+        Arc::new(Self { state: Mutex::new(state), waiting: AtomicBool::new(false) })
     }
 
-    /// Gives `news` back once it is closed. Calls the waker if nothing waited before: a reader
-    /// that sleeps only after it has found the mailbox empty is told of all that arrives.
+    /// Gives `news` back once it is closed. Calls the waker if nothing waited before and the
+    /// reader is not awake: one that sleeps only after it has found the mailbox empty, or after
+    /// [`park`](Mailbox::park) has, is told of all that arrives.
     pub(crate) fn push(&self, news: M) -> Result<(), M> {
         let mut state = lock(&self.state);
         if state.closed {
             return Err(news);
         }
-        let waker = if state.queue.is_empty() { state.waker.clone() } else { None };
+        let tells = !self.waiting.swap(true, Ordering::AcqRel) && !state.awake;
+        let waker = if tells { state.waker.clone() } else { None };
         state.queue.push_back(news);
         // The waker is foreign code: it may come back here, and its drop may too.
         drop(state);
@@ -44,16 +50,39 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    pub(crate) fn pop(&self) -> Option<M> {
-        lock(&self.state).queue.pop_front()
+    /// The reader has read all of `taken`: takes what has arrived since, all at once. False when
+    /// there was nothing.
+    pub(crate) fn take(&self, taken: &mut VecDeque<M>) -> bool {
+        debug_assert!(taken.is_empty(), "what was taken first is read first");
+        let mut state = lock(&self.state);
+        std::mem::swap(&mut state.queue, taken);
+        let any = !taken.is_empty();
+        self.waiting.store(any, Ordering::Release);
+        any
     }
 
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.state).queue.len()
+    /// Whether nothing waits, seen without the lock: what arrives just now may be missed.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.waiting.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_closed(&self) -> bool {
         lock(&self.state).closed
+    }
+
+    /// The reader looks here by itself before it sleeps: nobody has to call its waker.
+    pub(crate) fn awake(&self) {
+        lock(&self.state).awake = true;
+    }
+
+    /// The reader is about to sleep until its waker is called: from now on it is. False when
+    /// something waits already, of which the waker told nobody.
+    pub(crate) fn park(&self) -> bool {
+        // One lock orders this and each `push`: that one finds the reader parked, or this one finds
+        // what was pushed.
+        let mut state = lock(&self.state);
+        state.awake = false;
+        self.is_empty()
     }
 
     /// Sets or takes away what is called, on the sender's thread. A closed mailbox keeps none.
@@ -65,9 +94,11 @@ impl<M> Mailbox<M> {
         drop((old, waker));
     }
 
-    /// Calls the waker although nothing arrived.
+    /// Calls the waker although nothing arrived, if the reader is not awake.
     pub(crate) fn nudge(&self) {
-        let waker = lock(&self.state).waker.clone();
+        let state = lock(&self.state);
+        let waker = if state.awake { None } else { state.waker.clone() };
+        drop(state);
         if let Some(waker) = waker {
             waker();
         }
@@ -78,6 +109,7 @@ impl<M> Mailbox<M> {
         let mut state = lock(&self.state);
         state.closed = true;
         let left = std::mem::take(&mut state.queue);
+        self.waiting.store(false, Ordering::Release);
         let waker = state.waker.take();
         drop(state);
         drop(waker);

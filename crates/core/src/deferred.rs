@@ -120,7 +120,12 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[inline]
     pub fn with_error() -> (Trigger<T, E>, Self) {
         let (source, handle) = Source::new(here());
-        (Trigger::new(source), Self(Inner::Node(handle)))
+        (Trigger::new(source), Self::of_handle(handle))
+    }
+
+    #[inline]
+    pub(crate) fn of_handle(handle: Handle<T, E>) -> Self {
+        Self(Inner::Node(handle))
     }
 
     /// One that has ended with a value.

@@ -21,9 +21,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use crate::fault::Fault;
 pub use crate::inbox::{Closed, Inbox};
 use crate::node::{self, cx};
 pub use crate::node::{Live, Unfinished};
+use crate::{Deferred, Trigger};
 
 /// A source that takes back what it yielded and nobody took: see
 /// [`Trigger::fire_from`](crate::Trigger::fire_from).
@@ -52,6 +54,67 @@ pub use crate::node::{Live, Unfinished};
 pub trait Home: 'static {
     /// Takes back the value that was fired from `place`, of the type it was fired as.
     fn take_back(self: Rc<Self>, place: u64, value: Box<dyn Any>);
+}
+
+/// A Deferred whose source is a place at a home, for a source that makes many: when somebody asks
+/// for the end, `asked` is called with `home` and the place, as a hook of
+/// [`Trigger::on_cancel`](crate::Trigger::on_cancel) would be, and nothing is allocated for that.
+///
+/// ```
+/// use std::{cell::RefCell, collections::BTreeMap};
+/// use thence_core::{Deferred, Never, Trigger, hosting};
+///
+/// thread_local! {
+///     static ALARMS: RefCell<BTreeMap<u64, Trigger<(), Never>>> = RefCell::default();
+/// }
+///
+/// #[track_caller]
+/// fn alarm(at: u64) -> Deferred<(), Never> {
+///     let taken_back = |_home, at| drop(ALARMS.with_borrow_mut(|alarms| alarms.remove(&at)));
+///     let (trigger, alarm) = hosting::source(taken_back, 0);
+///     ALARMS.with_borrow_mut(|alarms| alarms.insert(at, trigger.at(at)));
+///     alarm
+/// }
+///
+/// let seven = alarm(7);
+/// seven.cancel();
+/// assert!(seven.is_ready());
+/// assert!(ALARMS.with_borrow(BTreeMap::is_empty));
+/// ```
+#[track_caller]
+#[inline]
+pub fn source<T: 'static, E: Fault>(
+    asked: fn(u64, u64),
+    home: u64,
+) -> (Unplaced<T, E>, Deferred<T, E>) {
+    let asked = node::Asked { call: asked, home, place: u64::MAX };
+    let (source, handle) = node::Source::asking(node::here(), asked);
+    (Unplaced(source), Deferred::of_handle(handle))
+}
+
+/// The trigger of a [`source`] that has no place yet. A request that comes before it has one is told
+/// the place `u64::MAX`.
+pub struct Unplaced<T: 'static, E: Fault>(node::Asking<T, E>);
+
+impl<T: 'static, E: Fault> Unplaced<T, E> {
+    /// The trigger, now that its place is known.
+    ///
+    /// ```
+    /// # use thence_core::{Deferred, Never, hosting};
+    /// let (trigger, d) = hosting::source::<u8, Never>(|home, place| println!("{home} {place}"), 1);
+    /// trigger.at(5).fire(3);
+    /// d.done(|n| assert_eq!(n, 3));
+    /// ```
+    #[inline]
+    pub fn at(self, place: u64) -> Trigger<T, E> {
+        Trigger::new(self.0.ask_at(place))
+    }
+}
+
+impl<T: 'static, E: Fault> std::fmt::Debug for Unplaced<T, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Unplaced")
+    }
 }
 
 /// Keeps callbacks from running; see [`hold`].

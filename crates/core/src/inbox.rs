@@ -1,7 +1,7 @@
 //! What arrives from other threads, and where: one inbox a thread.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -69,8 +69,8 @@ impl Inbox {
     }
 
     /// Sets what is called, on the sender's thread, when something arrives while the inbox was
-    /// empty. While something waits it is not called again: a thread that sleeps until it is
-    /// called looks at [`is_empty`](Inbox::is_empty) first.
+    /// empty and the thread not [`awake`](Inbox::awake). While something waits it is not called
+    /// again: a thread that sleeps until it is called looks at [`is_empty`](Inbox::is_empty) first.
     ///
     /// It runs wherever something is sent, in destructors too, so it must not panic.
     ///
@@ -105,14 +105,75 @@ impl Inbox {
         self.mailbox.set_waker(None);
     }
 
-    /// Whether nothing has arrived.
+    /// Says that this thread looks into its inbox before it sleeps: the waker is not called until
+    /// it [`park`](Inbox::park)s.
+    ///
+    /// ```
+    /// use std::sync::{Arc, mpsc};
+    /// use thence_core::hosting;
+    ///
+    /// let (tx, rx) = mpsc::channel();
+    /// let inbox = hosting::inbox();
+    /// inbox.set_waker(Arc::new(move || tx.send(()).unwrap()));
+    /// inbox.awake();
+    /// inbox.post(Box::new(|| ())).unwrap();
+    /// assert!(rx.try_recv().is_err()); // whoever is awake needs no call
+    ///
+    /// assert!(!inbox.park()); // something is there: do not sleep
+    /// hosting::run_until_idle();
+    /// inbox.post(Box::new(|| ())).unwrap();
+    /// assert!(rx.try_recv().is_ok());
+    /// # inbox.clear_waker();
+    /// # hosting::run_until_idle();
+    /// ```
+    pub fn awake(&self) {
+        self.mailbox.awake();
+    }
+
+    /// Says that this thread is about to sleep until the waker is called, which it is from now on.
+    /// Returns whether the inbox is empty: when it is not, nobody calls for what is there already.
+    /// A thread that was never [`awake`](Inbox::awake) is parked.
+    ///
+    /// ```
+    /// # use thence_core::hosting;
+    /// let inbox = hosting::inbox();
+    /// inbox.awake();
+    /// // a turn
+    /// if inbox.park() {
+    ///     // sleep
+    /// }
+    /// ```
+    pub fn park(&self) -> bool {
+        self.mailbox.park()
+    }
+
+    /// Calls the waker as if something had arrived, unless the thread is
+    /// [`awake`](Inbox::awake).
+    ///
+    /// ```
+    /// use std::sync::{Arc, mpsc};
+    /// use thence_core::hosting;
+    ///
+    /// let (tx, rx) = mpsc::channel();
+    /// let inbox = hosting::inbox();
+    /// inbox.set_waker(Arc::new(move || tx.send("a turn is due").unwrap()));
+    /// inbox.nudge();
+    /// assert_eq!(rx.recv(), Ok("a turn is due"));
+    /// # inbox.clear_waker();
+    /// ```
+    pub fn nudge(&self) {
+        self.mailbox.nudge();
+    }
+
+    /// Whether nothing has arrived. It takes no lock, so what arrives at the same time may not be
+    /// seen yet.
     ///
     /// ```
     /// # use thence_core::hosting;
     /// assert!(hosting::inbox().is_empty());
     /// ```
     pub fn is_empty(&self) -> bool {
-        self.mailbox.len() == 0
+        self.mailbox.is_empty()
     }
 
     fn new() -> Arc<Self> {
@@ -123,7 +184,7 @@ impl Inbox {
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox")
-            .field("waiting", &self.mailbox.len())
+            .field("empty", &self.mailbox.is_empty())
             .field("closed", &self.mailbox.is_closed())
             .finish_non_exhaustive()
     }
@@ -131,13 +192,10 @@ impl fmt::Debug for Inbox {
 
 /// This thread's inbox.
 pub(crate) fn mine() -> Arc<Inbox> {
-    let kept = MINE.try_with(|mine| {
-        mine.borrow_mut().get_or_insert_with(|| Mine(of_thread(cx().id()))).0.clone()
-    });
     // A thread that is ending has none: what arrives is not taken.
-    kept.unwrap_or_else(|_| {
+    with_mine(|mine| mine.inbox.clone()).unwrap_or_else(|| {
         let inbox = of_thread(cx().id());
-        retire(&inbox);
+        retire(&inbox, VecDeque::new());
         inbox
     })
 }
@@ -151,10 +209,9 @@ pub(crate) fn of_thread(id: u64) -> Arc<Inbox> {
 
 /// Runs up to `max` of what has arrived on this thread, and says how many that were.
 pub(crate) fn deliver(max: usize) -> usize {
-    let inbox = mine();
     let mut delivered = 0;
     while delivered < max
-        && let Some(entry) = inbox.mailbox.pop()
+        && let Some(entry) = with_mine(Mine::next).flatten()
     {
         delivered += 1;
         match entry {
@@ -167,21 +224,51 @@ pub(crate) fn deliver(max: usize) -> usize {
     delivered
 }
 
-/// Closes the inbox of this thread, which ends, and drops what was not read.
-fn retire(inbox: &Inbox) {
+/// Closes the inbox of this thread, which ends, and drops what was not read: what it had `taken`
+/// out, and what it had not.
+fn retire(inbox: &Inbox, taken: VecDeque<Entry>) {
     let left = inbox.mailbox.close();
     ALL.lock().unwrap_or_else(PoisonError::into_inner).remove(&cx().id());
-    for entry in left {
+    for entry in taken.into_iter().chain(left) {
         // A panic here would be the end of the process.
         cx().enter(|| run_guarded(|| drop(entry)));
     }
 }
 
-struct Mine(Arc<Inbox>);
+/// `f` with this thread's part; `None` when the thread is ending.
+fn with_mine<R>(f: impl FnOnce(&mut Mine) -> R) -> Option<R> {
+    let with = |mine: &RefCell<Option<Mine>>| {
+        f(mine
+            .borrow_mut()
+            .get_or_insert_with(|| Mine { inbox: of_thread(cx().id()), taken: VecDeque::new() }))
+    };
+    MINE.try_with(with).ok()
+}
+
+struct Mine {
+    inbox: Arc<Inbox>,
+    /// What was taken out, all at once, and not run yet.
+    taken: VecDeque<Entry>,
+}
+
+impl Mine {
+    /// The next of what has arrived. With the last one the inbox is empty.
+    fn next(&mut self) -> Option<Entry> {
+        let mailbox = &self.inbox.mailbox;
+        if self.taken.is_empty() && (mailbox.is_empty() || !mailbox.take(&mut self.taken)) {
+            return None;
+        }
+        let entry = self.taken.pop_front();
+        if self.taken.is_empty() {
+            mailbox.take(&mut self.taken);
+        }
+        entry
+    }
+}
 
 impl Drop for Mine {
     fn drop(&mut self) {
-        retire(&self.0);
+        retire(&self.inbox, std::mem::take(&mut self.taken));
     }
 }
 

@@ -9,6 +9,7 @@
 #[allow(dead_code, reason = "the models use what matters between threads")]
 mod crossing;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -47,6 +48,7 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
 struct Driver {
     woken: Mutex<bool>,
     told: Condvar,
+    calls: Count,
 }
 
 impl Driver {
@@ -54,6 +56,7 @@ impl Driver {
         let driver = Arc::<Self>::default();
         let woken = driver.clone();
         mailbox.set_waker(Some(Arc::new(move || {
+            woken.calls.add(1);
             *woken.woken.lock().unwrap() = true;
             woken.told.notify_one();
         })));
@@ -68,19 +71,69 @@ impl Driver {
     }
 }
 
-/// Reads until `done` as a reactor does: a bounded delivery a turn, and no sleep while something
-/// waits.
+/// What a reader has of a mailbox: what it took out is read first.
+struct Reader<'a, M> {
+    mailbox: &'a Mailbox<M>,
+    taken: VecDeque<M>,
+}
+
+impl<'a, M> Reader<'a, M> {
+    fn of(mailbox: &'a Mailbox<M>) -> Self {
+        Self { mailbox, taken: VecDeque::new() }
+    }
+
+    /// As the inbox does it.
+    fn next(&mut self) -> Option<M> {
+        if self.taken.is_empty() && (self.mailbox.is_empty() || !self.mailbox.take(&mut self.taken))
+        {
+            return None;
+        }
+        let news = self.taken.pop_front();
+        if self.taken.is_empty() {
+            self.mailbox.take(&mut self.taken);
+        }
+        news
+    }
+}
+
+/// Reads until `each` is done, with a bounded delivery a turn, and no sleep while something waits.
 fn read<M>(driver: &Driver, mailbox: &Mailbox<M>, max: usize, mut each: impl FnMut(M) -> bool) {
+    let mut reader = Reader::of(mailbox);
     loop {
         for _ in 0..max {
-            let Some(news) = mailbox.pop() else { break };
+            let Some(news) = reader.next() else { break };
             if each(news) {
                 return;
             }
         }
-        if mailbox.len() == 0 {
+        if mailbox.is_empty() {
             driver.sleep();
         }
+    }
+}
+
+/// The same as a reactor does it: awake during a turn, parked between turns, and `look`s without
+/// the lock before it sleeps. Says how often it parked and found nothing.
+fn turn<M>(
+    driver: &Driver,
+    mailbox: &Mailbox<M>,
+    max: usize,
+    mut each: impl FnMut(M) -> bool,
+) -> usize {
+    let mut reader = Reader::of(mailbox);
+    let mut parked = 1;
+    loop {
+        if mailbox.is_empty() {
+            driver.sleep();
+        }
+        mailbox.awake();
+        for _ in 0..max {
+            let Some(news) = reader.next() else { break };
+            if each(news) {
+                return parked;
+            }
+        }
+        parked += usize::from(mailbox.park());
     }
 }
 
@@ -118,7 +171,7 @@ fn nothing_posted_is_lost_or_read_twice_and_each_sender_keeps_its_order() {
             for sender in senders {
                 assert!(sender.join().unwrap().is_empty());
             }
-            assert!(mailbox.pop().is_none());
+            assert!(!mailbox.take(&mut VecDeque::new()));
         });
     }
 }
@@ -129,9 +182,10 @@ fn a_reader_that_drains_before_it_sleeps_needs_no_second_look() {
         let mailbox = Mailbox::new();
         let driver = Driver::of(&mailbox);
         let senders = [0, 1].map(|id| sender(&mailbox, id, 2));
+        let mut reader = Reader::of(&mailbox);
         let mut left = 4;
         while left > 0 {
-            while mailbox.pop().is_some() {
+            while reader.next().is_some() {
                 left -= 1;
             }
             if left > 0 {
@@ -139,6 +193,55 @@ fn a_reader_that_drains_before_it_sleeps_needs_no_second_look() {
             }
         }
         join(senders);
+    });
+}
+
+#[test]
+fn a_reactor_that_is_awake_is_not_called_and_one_that_is_parked_misses_nothing() {
+    for max in [1, usize::MAX] {
+        explore(move || {
+            let mailbox = Mailbox::new();
+            let driver = Driver::of(&mailbox);
+            let senders = [0, 1].map(|id| sender(&mailbox, id, 2));
+            let mut next = [0, 0];
+            let parked = turn(&driver, &mailbox, max, |(id, n)| {
+                assert_eq!(n, next[id]);
+                next[id] += 1;
+                next == [2, 2]
+            });
+            // Of all that arrives between two turns one calls, and none during a turn.
+            assert!(driver.calls.get() <= parked);
+            join(senders);
+        });
+    }
+}
+
+#[test]
+fn whoever_parks_is_told_by_it_or_by_the_waker() {
+    explore(|| {
+        let mailbox = Mailbox::new();
+        let driver = Driver::of(&mailbox);
+        mailbox.awake();
+        let sender = sender(&mailbox, 0, 1);
+        let found = !mailbox.park();
+        sender.join().unwrap();
+        // Not both: a reader that spins does not pay for a call that it needs no more.
+        assert_eq!(driver.calls.get(), usize::from(!found));
+        assert!(!mailbox.is_empty());
+    });
+}
+
+#[test]
+fn a_nudge_calls_only_whoever_is_parked() {
+    explore(|| {
+        let mailbox = Mailbox::<u64>::new();
+        let driver = Driver::of(&mailbox);
+        mailbox.awake();
+        mailbox.nudge();
+        assert_eq!(driver.calls.get(), 0);
+        assert!(mailbox.park());
+        mailbox.nudge();
+        driver.sleep();
     });
 }
 
@@ -163,7 +266,8 @@ fn what_a_closing_mailbox_does_not_take_comes_back_to_its_sender() {
     explore(|| {
         let mailbox = Mailbox::new();
         let senders = [0, 1].map(|id| sender(&mailbox, id, 2));
-        let read: Vec<_> = mailbox.pop().into_iter().collect();
+        let mut read = VecDeque::new();
+        mailbox.take(&mut read);
         let left = mailbox.close();
         let mut seen: Vec<_> = read.into_iter().chain(left).collect();
         for (id, sender) in senders.into_iter().enumerate() {
@@ -174,7 +278,7 @@ fn what_a_closing_mailbox_does_not_take_comes_back_to_its_sender() {
         }
         seen.sort_unstable();
         assert_eq!(seen, [(0, 0), (0, 1), (1, 0), (1, 1)]);
-        assert!(mailbox.is_closed() && mailbox.pop().is_none());
+        assert!(mailbox.is_closed() && mailbox.is_empty());
         assert_eq!(mailbox.push((9, 9)), Err((9, 9)));
     });
 }
@@ -213,7 +317,7 @@ fn a_remote_trigger_ends_once_fired_or_dropped_whoever_cancels_meanwhile() {
             assert_eq!(near.take().is_some(), fires);
             assert!(near.take().is_none());
             producer.join().unwrap();
-            assert!(mailbox.pop().is_none());
+            assert!(mailbox.is_empty());
             assert_eq!(drops.get(), 1);
         });
     }
@@ -244,13 +348,14 @@ fn a_value_sent_to_a_closing_mailbox_is_taken_or_dropped_once() {
         let drops = Count::default();
         let value = Value(drops.clone());
         let producer = thread::spawn(move || far.send(value));
-        let arrived = mailbox.pop().or(mailbox.close().pop_front());
-        if arrived.is_some() {
+        let mut taken = VecDeque::new();
+        let arrived = mailbox.take(&mut taken) || !mailbox.close().is_empty();
+        if arrived {
             assert!(near.take().is_some());
         }
         drop(near);
+        mailbox.close();
         producer.join().unwrap();
-        assert!(mailbox.pop().is_none());
         assert_eq!(drops.get(), 1);
     });
 }

@@ -1,4 +1,4 @@
-//! A TCP stream as hyper wants it.
+//! A stream as hyper wants it.
 
 use std::cell::Cell;
 use std::io;
@@ -6,31 +6,72 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use thence_reactor::net::TcpStream;
+use thence_reactor::net::Transport;
 
-/// hyper's `Read` and `Write` over the reactor's stream.
+/// A stream, and what has been seen of it.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) stream: Transport,
+    /// Whether the other side has said that nothing more comes, or the connection broke.
+    pub(crate) is_over: Cell<bool>,
+    /// Whether something has come of which no message was made yet.
+    pub(crate) has_begun: Cell<bool>,
+    /// Whether something was written of which it is not known that the system has it.
+    is_unsent: Cell<bool>,
+}
+
+impl Line {
+    pub(crate) fn new(stream: impl Into<Transport>) -> Rc<Self> {
+        Rc::new(Self {
+            stream: stream.into(),
+            is_over: Cell::default(),
+            has_begun: Cell::default(),
+            is_unsent: Cell::default(),
+        })
+    }
+
+    /// Whether nothing is on its way in or out, as far as it can tell.
+    pub(crate) fn is_quiet(&self) -> bool {
+        !(self.is_over.get() || self.has_begun.get() || self.is_unsent.get())
+    }
+}
+
+/// hyper's `Read` and `Write` over a stream.
 ///
 /// One copy into hyper's buffer, none of it zeroed first; the driver's buffer goes back at once.
 #[derive(Debug)]
 pub(crate) struct Io {
-    pub(crate) stream: Rc<TcpStream>,
-    /// Whether the other side has said that nothing more comes, or the connection broke.
-    pub(crate) is_over: Rc<Cell<bool>>,
+    line: Rc<Line>,
+    /// What came before, and was not used.
+    early: Bytes,
 }
 
 impl Io {
-    pub(crate) fn new(stream: TcpStream) -> Self {
-        Self { stream: Rc::new(stream), is_over: Rc::default() }
+    pub(crate) fn new(line: Rc<Line>) -> Self {
+        Self::after(line, Bytes::new())
+    }
+
+    /// The same after `early` has come.
+    pub(crate) fn after(line: Rc<Line>, early: Bytes) -> Self {
+        Self { line, early }
     }
 }
 
 impl Read for Io {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.early.is_empty() {
+            let n = self.early.len().min(buf.remaining());
+            buf.put_slice(&self.early[..n]);
+            self.early.advance(n);
+            self.line.has_begun.set(true);
+            return Poll::Ready(Ok(()));
+        }
         let mut is_over = false;
         let mut copy = |bytes: &[u8]| {
             is_over = bytes.is_empty();
@@ -38,9 +79,11 @@ impl Read for Io {
             buf.put_slice(&bytes[..n]);
             n
         };
-        let read = ready!(self.stream.poll_read(cx, &mut copy));
+        let read = ready!(self.line.stream.poll_read(cx, &mut copy));
         if is_over || read.is_err() {
-            self.is_over.set(true);
+            self.line.is_over.set(true);
+        } else {
+            self.line.has_begun.set(true);
         }
         Poll::Ready(read.map(drop))
     }
@@ -52,7 +95,9 @@ impl Write for Io {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write(cx, bytes)
+        let written = self.line.stream.poll_write(cx, bytes);
+        self.line.is_unsent.set(true);
+        written
     }
 
     fn poll_write_vectored(
@@ -60,7 +105,9 @@ impl Write for Io {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.stream.poll_write_vectored(cx, slices)
+        let written = self.line.stream.poll_write_vectored(cx, slices);
+        self.line.is_unsent.set(true);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -68,10 +115,13 @@ impl Write for Io {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_flush(cx)
+        let flushed = ready!(self.line.stream.poll_flush(cx));
+        // hyper flushes us when it has given us all that it had.
+        self.line.is_unsent.set(false);
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_shutdown(cx)
+        self.line.stream.poll_shutdown(cx)
     }
 }

@@ -2,85 +2,10 @@
 
 mod common;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::Duration;
-
-use thence_core::{Deferred, unhandled};
-use thence_http::{
-    Body, Client, ClientError, ClientErrorKind, Request, Response, Server, ServerHandle,
-};
-use thence_reactor::Reactor;
-use thence_reactor::driver::manual::{Manual, Peer};
-
-const ASK: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-
-struct World {
-    manual: Manual,
-    reactor: Reactor,
-}
-
-impl World {
-    fn new() -> Self {
-        let manual = Manual::new();
-        let reactor = Reactor::builder().driver(manual.clone()).build().unwrap();
-        Self { manual, reactor }
-    }
-
-    fn settle(&mut self) {
-        loop {
-            self.reactor.turn(Some(Duration::ZERO)).unwrap();
-            if self.reactor.next_timeout() != Some(Duration::ZERO) {
-                return;
-            }
-        }
-    }
-
-    fn pass(&mut self, by: Duration) {
-        self.manual.advance(by);
-        self.settle();
-    }
-
-    fn server(&mut self, set: impl FnOnce(Server) -> Server) -> ServerHandle {
-        set(Server::bind(ANY).unwrap()).serve(|_: Request| Deferred::ok(whole()))
-    }
-
-    fn connect(&mut self, server: &ServerHandle) -> Peer {
-        let peer = self.manual.connect(server.local_addr()).unwrap();
-        self.settle();
-        peer
-    }
-
-    /// Sends and gives what comes back at once.
-    fn tell(&mut self, peer: &Peer, text: &str) -> String {
-        assert_eq!(peer.send(text), text.len());
-        self.settle();
-        self.hear(peer)
-    }
-
-    fn hear(&mut self, peer: &Peer) -> String {
-        self.settle();
-        String::from_utf8(peer.received()).unwrap()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            assert_eq!(unhandled(), 0, "something went unhandled");
-        }
-    }
-}
-
-fn whole() -> Response {
-    Response::new(Body::from("whole"))
-}
-
-fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-const INSTANT: Duration = Duration::from_millis(1);
+use common::world::{ANY, ASK, INSTANT, World, secs, whole};
+use thence_core::Deferred;
+use thence_http::{Body, Client, ClientError, ClientErrorKind, Request, Server};
+use thence_reactor::driver::manual::Peer;
 
 #[test]
 fn a_head_has_ten_seconds_and_then_408() {

@@ -10,6 +10,7 @@ use std::{
 use thence_core::{Deferred, IntoDeferred};
 
 use crate::{
+    drain::Intake,
     driver::Key,
     hub::{Due, Hub},
     time::later,
@@ -56,25 +57,21 @@ where
         stopped: Cell::new(false),
         f: RefCell::new(f),
     });
-    let every = Every { hub: Rc::downgrade(&hub), ticking: state.clone() };
     state.schedule();
-    every
+    let ticking: Rc<dyn Intake> = state;
+    hub.drain.add(Rc::downgrade(&ticking));
+    Every { ticking }
 }
 
 /// What [`every`] gives: dropping it keeps the beat, [`stop`](Every::stop) ends it.
 pub struct Every {
-    hub: Weak<Hub>,
-    ticking: Rc<dyn Tick>,
+    ticking: Rc<dyn Intake>,
 }
 
 impl Every {
     /// Runs no more. What runs now goes on to its end.
     pub fn stop(&self) {
-        if let Some(key) = self.ticking.stop()
-            && let Some(hub) = self.hub.upgrade()
-        {
-            drop(hub.cancel_timer(key));
-        }
+        self.ticking.drain();
     }
 }
 
@@ -82,12 +79,6 @@ impl fmt::Debug for Every {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Every")
     }
-}
-
-/// A beat, whatever it runs.
-trait Tick {
-    /// Ends it; gives the timer to take back.
-    fn stop(&self) -> Option<Key>;
 }
 
 struct Ticking<F> {
@@ -107,7 +98,7 @@ where
     /// Sets the timer for the first multiple of the period that is still to come.
     fn schedule(self: &Rc<Self>) {
         let Some(hub) = self.hub.upgrade() else { return };
-        if self.stopped.get() || hub.drain.why().is_some() || !hub.is_alive() {
+        if self.stopped.get() || !hub.is_alive() {
             return;
         }
         let passed = hub.now().saturating_duration_since(self.start);
@@ -121,8 +112,7 @@ where
 
     fn run(self: Rc<Self>) {
         self.key.set(None);
-        let draining = self.hub.upgrade().is_none_or(|hub| hub.drain.why().is_some());
-        if self.stopped.get() || draining {
+        if self.stopped.get() {
             return;
         }
         let this = self.clone();
@@ -136,13 +126,18 @@ where
     }
 }
 
-impl<F, D> Tick for Ticking<F>
+impl<F, D> Intake for Ticking<F>
 where
     F: FnMut() -> D + 'static,
     D: IntoDeferred<Value = ()>,
 {
-    fn stop(&self) -> Option<Key> {
+    /// Stops for good: the reactor may run again, and this belongs to what has ended.
+    fn drain(&self) {
         self.stopped.set(true);
-        self.key.take()
+        if let Some(key) = self.key.take()
+            && let Some(hub) = self.hub.upgrade()
+        {
+            drop(hub.cancel_timer(key));
+        }
     }
 }

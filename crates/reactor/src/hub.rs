@@ -196,6 +196,11 @@ impl Hub {
 
     /// Has `what` flushed before the reactor waits again.
     pub(crate) fn flush_later(&self, what: Rc<dyn Flush>) {
+        if !self.is_alive() {
+            // Nobody would, and the list would keep it, and it this, for ever.
+            what.abandoned();
+            return;
+        }
         self.dirty.borrow_mut().push(what);
     }
 

@@ -1,9 +1,17 @@
 //! The queue of jobs and the threads that take from it; nothing here knows what a job is for.
+//!
+//! One thread gives jobs, others run them. To wake a thread costs more than a short job takes, so
+//! one at most is on its way at a time, and it wakes the next if it leaves more behind than it
+//! takes: a burst of short jobs wakes one or two, long ones soon have all.
 
 use std::{
-    collections::BTreeMap,
+    collections::VecDeque,
     fmt,
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -18,20 +26,28 @@ struct Shared {
     state: Mutex<State>,
     arrived: Condvar,
     finished: Condvar,
+    limit: usize,
+    next: AtomicU64,
+    /// The length of the queue, for a look without the lock; as good as full once it is closed.
+    waiting: AtomicUsize,
+    /// Jobs that may run on the caller's thread without being asked for one by one.
+    due: AtomicUsize,
 }
 
 struct State {
-    queue: BTreeMap<u64, Job>,
-    next: u64,
-    limit: usize,
+    /// In the order of their numbers.
+    queue: VecDeque<(u64, Job)>,
     running: usize,
-    /// Threads that wait for a job.
+    /// Threads that wait for a job and were not called.
     idle: usize,
+    /// One of those that wait was called and has not come yet. Any of them may come in its place:
+    /// they wake for no reason, too.
+    called: bool,
+    /// One was started and has not come yet.
+    starting: bool,
     threads: usize,
     most_threads: usize,
     closed: bool,
-    /// Jobs that may run on the caller's thread without being asked for one by one.
-    due: usize,
     /// Told each time a job has ended, once somebody wants to know.
     on_finished: Option<Arc<dyn Fn() + Send + Sync>>,
     /// Told, once, when the queue has room again.
@@ -40,6 +56,14 @@ struct State {
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// What has to be done, without the lock, for the jobs that wait.
+#[must_use]
+enum Help {
+    None,
+    Start,
+    Wake,
+}
+
 impl Jobs {
     /// A queue for `limit` jobs that have not started, on at most `threads` threads. They are
     /// started when there is work for them. With none the jobs run when somebody says
@@ -47,20 +71,23 @@ impl Jobs {
     pub fn new(limit: usize, threads: usize) -> Self {
         Jobs(Arc::new(Shared {
             state: Mutex::new(State {
-                queue: BTreeMap::new(),
-                next: 0,
-                limit,
+                queue: VecDeque::new(),
                 running: 0,
                 idle: 0,
+                called: false,
+                starting: false,
                 threads: 0,
                 most_threads: threads,
                 closed: false,
-                due: 0,
                 on_finished: None,
                 on_room: None,
             }),
             arrived: Condvar::new(),
             finished: Condvar::new(),
+            limit,
+            next: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            due: AtomicUsize::new(0),
         }))
     }
 
@@ -71,48 +98,42 @@ impl Jobs {
 
     /// A number for the next job. Jobs start in the order of their numbers.
     pub(crate) fn reserve(&self) -> u64 {
-        let mut state = self.state();
-        state.next += 1;
-        state.next - 1
+        self.0.next.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether a job would be taken. Only one thread gives jobs, so it stays true until it does.
     pub(crate) fn has_room(&self) -> bool {
-        let state = self.state();
-        !state.closed && state.queue.len() < state.limit
+        self.0.waiting.load(Ordering::Acquire) < self.0.limit
     }
 
     /// Takes a job under a number that was reserved for it; or gives it back when the queue is
     /// full or closed, or no thread can be had.
     pub(crate) fn push(&self, id: u64, job: Job) -> Result<(), Job> {
         let mut state = self.state();
-        if state.closed || state.queue.len() >= state.limit {
+        if state.closed || state.queue.len() >= self.0.limit {
             return Err(job);
         }
-        state.queue.insert(id, job);
-        if state.idle > 0 {
-            self.0.arrived.notify_one();
-        } else if state.threads < state.most_threads {
-            state.threads += 1;
-            let jobs = self.clone();
-            let started = thread::Builder::new()
-                .name("thence-offload".into())
-                .spawn(move || jobs.work())
-                .is_ok();
-            if !started {
-                state.threads -= 1;
-                if state.threads == 0 {
-                    return Err(state.queue.remove(&id).expect("it was put there just now"));
-                }
-            }
+        // Nearly always the last: a number may be reserved long before its job is given.
+        let place = state.queue.partition_point(|(other, _)| *other < id);
+        state.queue.insert(place, (id, job));
+        self.note_waiting(&state);
+        let help = state.help();
+        drop(state);
+        if self.send(help) {
+            return Ok(());
         }
-        Ok(())
+        match self.state().threads {
+            0 => Err(self.remove(id).expect("nobody is there who could have taken it")),
+            _ => Ok(()),
+        }
     }
 
     /// Takes back a job that has not started.
     pub(crate) fn remove(&self, id: u64) -> Option<Job> {
         let mut state = self.state();
-        let job = state.queue.remove(&id)?;
+        let place = state.queue.binary_search_by_key(&id, |(other, _)| *other).ok()?;
+        let (_, job) = state.queue.remove(place)?;
+        self.note_waiting(&state);
         let on_room = state.on_room.take();
         drop(state);
         if let Some(on_room) = on_room {
@@ -125,7 +146,7 @@ impl Jobs {
     /// has room. The last `f` given stands.
     pub(crate) fn when_room(&self, f: impl FnOnce() + Send + 'static) {
         let mut state = self.state();
-        if !state.closed && state.queue.len() >= state.limit {
+        if !state.closed && state.queue.len() >= self.0.limit {
             state.on_room = Some(Box::new(f));
             return;
         }
@@ -135,23 +156,31 @@ impl Jobs {
 
     /// Runs the next job on this thread; false when there is none.
     pub fn run_one(&self) -> bool {
-        let Some((job, on_room)) = self.state().take() else { return false };
-        self.run(job, on_room);
+        let mut state = self.state();
+        let Some((job, on_room)) = self.take(&mut state) else { return false };
+        drop(state);
+        if let Some(on_room) = on_room {
+            on_room();
+        }
+        let running = Running(self);
+        job();
+        drop(running);
         true
     }
 
     /// Lets one more job run in the next [`run_due`](Jobs::run_due); false when none waits.
     pub(crate) fn let_one_run(&self) -> bool {
-        let mut state = self.state();
-        let waits = state.queue.len() > state.due;
-        state.due += usize::from(waits);
+        let waits = self.waiting() > self.0.due.load(Ordering::Relaxed);
+        self.0.due.fetch_add(usize::from(waits), Ordering::Relaxed);
         waits
     }
 
     /// Runs on this thread what [`let_one_run`](Jobs::let_one_run) let.
     pub(crate) fn run_due(&self) {
-        let due = std::mem::take(&mut self.state().due);
-        for _ in 0..due {
+        if self.0.due.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for _ in 0..self.0.due.swap(0, Ordering::Relaxed) {
             self.run_one();
         }
     }
@@ -179,7 +208,8 @@ impl Jobs {
         let mut state = self.state();
         state.closed = true;
         state.on_room = None;
-        let unstarted = std::mem::take(&mut state.queue).into_values().collect();
+        let unstarted = std::mem::take(&mut state.queue).into_iter().map(|(_, job)| job).collect();
+        self.note_waiting(&state);
         self.0.arrived.notify_all();
         while state.running > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -195,29 +225,76 @@ impl Jobs {
     /// What each thread does.
     fn work(&self) {
         let mut state = self.state();
+        state.starting = false;
         loop {
-            if let Some((job, on_room)) = state.take() {
+            if let Some((job, on_room)) = self.take(&mut state) {
+                let help = state.help();
                 drop(state);
-                self.run(job, on_room);
-                state = self.state();
+                if let Some(on_room) = on_room {
+                    on_room();
+                }
+                self.send(help);
+                // Whoever made the job has its own ways to tell of a panic; what is left of it
+                // must not cost the pool a thread.
+                let _ = catch_unwind(AssertUnwindSafe(job));
+                state = self.end(self.state());
             } else if state.closed {
                 state.threads -= 1;
                 return;
             } else {
                 state.idle += 1;
                 state = self.0.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
-                state.idle -= 1;
+                if !std::mem::take(&mut state.called) {
+                    state.idle -= 1;
+                }
             }
         }
     }
 
-    fn run(&self, job: Job, on_room: Option<Job>) {
-        if let Some(on_room) = on_room {
-            on_room();
+    fn take(&self, state: &mut State) -> Option<(Job, Option<Job>)> {
+        let (_, job) = state.queue.pop_front()?;
+        self.note_waiting(state);
+        state.running += 1;
+        Some((job, state.on_room.take()))
+    }
+
+    /// A job has ended.
+    fn end<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.running -= 1;
+        if state.closed {
+            self.0.finished.notify_all();
         }
-        let running = Running(self);
-        job();
-        drop(running);
+        let Some(on_finished) = state.on_finished.clone() else { return state };
+        drop(state);
+        on_finished();
+        self.state()
+    }
+
+    /// Brings a thread; false when the operating system has none.
+    fn send(&self, help: Help) -> bool {
+        match help {
+            Help::None => true,
+            Help::Wake => {
+                self.0.arrived.notify_one();
+                true
+            }
+            Help::Start => {
+                let jobs = self.clone();
+                let thread = thread::Builder::new().name("thence-offload".into());
+                let started = thread.spawn(move || jobs.work()).is_ok();
+                if !started {
+                    let mut state = self.state();
+                    state.threads -= 1;
+                    state.starting = false;
+                }
+                started
+            }
+        }
+    }
+
+    fn note_waiting(&self, state: &State) {
+        let waiting = if state.closed { usize::MAX } else { state.queue.len() };
+        self.0.waiting.store(waiting, Ordering::Release);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -227,10 +304,23 @@ impl Jobs {
 }
 
 impl State {
-    fn take(&mut self) -> Option<(Job, Option<Job>)> {
-        let (_, job) = self.queue.pop_first()?;
-        self.running += 1;
-        Some((job, self.on_room.take()))
+    /// Whom the jobs that wait need: nobody while a thread is coming, or all are busy. Whoever gets
+    /// this has to [`send`](Jobs::send) it.
+    fn help(&mut self) -> Help {
+        if self.queue.is_empty() || self.called || self.starting {
+            return Help::None;
+        }
+        if self.idle > 0 {
+            self.idle -= 1;
+            self.called = true;
+            return Help::Wake;
+        }
+        if self.threads < self.most_threads {
+            self.threads += 1;
+            self.starting = true;
+            return Help::Start;
+        }
+        Help::None
     }
 }
 
@@ -250,14 +340,7 @@ struct Running<'a>(&'a Jobs);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.running -= 1;
-        let on_finished = state.on_finished.clone();
-        drop(state);
-        self.0.0.finished.notify_all();
-        if let Some(on_finished) = on_finished {
-            on_finished();
-        }
+        drop(self.0.end(self.0.state()));
     }
 }
 
@@ -327,6 +410,49 @@ mod tests {
         assert_eq!((unstarted.len(), running), (0, 0));
         assert_eq!(ran.load(Ordering::Relaxed), 100);
         assert!(push(&jobs, || ()).is_err());
+    }
+
+    #[test]
+    fn as_many_jobs_run_at_the_same_time_as_there_may_be_threads() {
+        let jobs = Jobs::new(100, 3);
+        // Each waits for the two others, whether their threads are new or were asleep.
+        for _ in 0..50 {
+            let met = Arc::new(std::sync::Barrier::new(4));
+            for _ in 0..3 {
+                let met = met.clone();
+                let job = move || {
+                    met.wait();
+                };
+                assert!(push(&jobs, job).is_ok());
+            }
+            met.wait();
+        }
+        assert_eq!(jobs.close(Instant::now() + Duration::from_secs(60)).1, 0);
+    }
+
+    #[test]
+    fn a_panic_costs_no_thread() {
+        let jobs = Jobs::new(100, 1);
+        let (tx, rx) = mpsc::channel();
+        assert!(push(&jobs, || std::panic::resume_unwind(Box::new("on purpose"))).is_ok());
+        assert!(push(&jobs, move || tx.send(()).unwrap()).is_ok());
+        rx.recv().unwrap();
+        assert_eq!(jobs.close(Instant::now() + Duration::from_secs(60)).1, 0);
+    }
+
+    #[test]
+    fn a_number_that_was_reserved_first_starts_first() {
+        let jobs = Jobs::new(3, 0);
+        let (tx, rx) = mpsc::channel();
+        let ids = [(); 3].map(|()| jobs.reserve());
+        for id in [ids[1], ids[2], ids[0]] {
+            let tx = tx.clone();
+            assert!(jobs.push(id, Box::new(move || tx.send(id).unwrap())).is_ok());
+        }
+        assert!(jobs.remove(ids[1]).is_some());
+        while jobs.run_one() {}
+        drop(tx);
+        assert_eq!(rx.iter().collect::<Vec<_>>(), [ids[0], ids[2]]);
     }
 
     #[test]

@@ -90,7 +90,7 @@ pub use self::{
     driver::manual,
     every::{Every, every},
     offload::{QueueFull, offload, offload_when_free},
-    reactor::{Builder, Handle, Reactor},
+    reactor::{Builder, Handle, Live, Reactor},
     run::run,
     signals::{Signal, signal},
     sleep::{Sleep, sleep, sleep_until},

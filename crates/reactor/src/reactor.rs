@@ -1,7 +1,7 @@
 //! The reactor: waits for something to happen, does what you wanted, repeats.
 
 use std::{
-    fmt, io,
+    env, fmt, io,
     os::fd::BorrowedFd,
     rc::Rc,
     sync::{
@@ -19,7 +19,7 @@ use thence_core::{
 
 use crate::{
     drain::Why,
-    driver::{Driver, choice},
+    driver::{self, Driver, choice},
     hub::Hub,
     jobs::Jobs,
     turn::Turner,
@@ -69,6 +69,7 @@ impl Reactor {
             drain: Duration::from_secs(10),
             signals: true,
             budget: 512,
+            spin: None,
             watchdog: Some(Duration::from_millis(25)),
             pool_threads: thread::available_parallelism().map_or(4, |n| n.get().max(4)),
             pool_queue: 1024,
@@ -89,6 +90,17 @@ impl Reactor {
     ///
     /// Inside a callback.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        self.round(timeout)?;
+        if !self.inbox.is_empty() {
+            // It came too late for this turn and woke nobody, for the loop was awake. Somebody may
+            // wait on the descriptor now.
+            self.inbox.nudge();
+        }
+        Ok(())
+    }
+
+    /// A turn that is followed by another.
+    pub(crate) fn round(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.turner.turn(&self.hub, timeout)
     }
 
@@ -97,9 +109,29 @@ impl Reactor {
         self.turner.wait(&self.hub, None)
     }
 
-    /// The descriptor that is readable when a turn is due. `None` with a driver that has none.
+    /// The descriptor that becomes readable when input or another thread makes a turn due; for
+    /// timers, and for what a turn left to the next one, see [`next_timeout`](Reactor::next_timeout).
+    /// `None` with a driver that has none.
     pub fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         self.turner.fd()
+    }
+
+    /// What it holds now: for a test that nothing is left, and for a program's own figures.
+    ///
+    /// ```
+    /// use thence_reactor::{Live, Reactor};
+    ///
+    /// let reactor = Reactor::builder().build()?;
+    /// assert_eq!(reactor.live(), Live::default());
+    /// # Ok::<(), thence_core::Failure>(())
+    /// ```
+    pub fn live(&self) -> Live {
+        Live {
+            driver: self.hub.driver.borrow().live(),
+            timers: self.hub.timers.borrow().len(),
+            jobs: self.hub.jobs.unfinished(),
+            unsent: self.hub.unsent.get(),
+        }
     }
 
     /// A handle for other threads.
@@ -122,6 +154,7 @@ impl Drop for Reactor {
     fn drop(&mut self) {
         let held = hosting::hold();
         self.inbox.clear_waker();
+        self.inbox.park();
         self.hub.close();
         // Whoever drains has waited already; a job that is still running is on its own.
         let (unstarted, running) = self.hub.jobs.close(std::time::Instant::now());
@@ -136,12 +169,28 @@ impl Drop for Reactor {
     }
 }
 
+/// What a reactor holds at one moment, [`thence_core::hosting::live`] aside: all zero when nothing
+/// was begun or everything has ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Live {
+    /// What its driver holds.
+    pub driver: driver::Live,
+    /// Timers that are set.
+    pub timers: usize,
+    /// Offloaded jobs that have not ended.
+    pub jobs: usize,
+    /// Connections with bytes that have not left.
+    pub unsent: usize,
+}
+
 /// Says what a [`Reactor`] shall be like.
 #[must_use = "it builds nothing until `build`"]
 pub struct Builder {
     drain: Duration,
     signals: bool,
     budget: usize,
+    spin: Option<Duration>,
     watchdog: Option<Duration>,
     pool_threads: usize,
     pool_queue: usize,
@@ -164,6 +213,19 @@ impl Builder {
     /// How many callbacks a turn runs before it looks for events again. 512 unless said.
     pub fn budget(mut self, callbacks: usize) -> Self {
         self.budget = callbacks.max(1);
+        self
+    }
+
+    /// How long a turn that has nothing to do looks for something, again and again, before it lets
+    /// the operating system wake it: microseconds, some tens of them.
+    ///
+    /// Whatever comes within that time is met without a sleep and a wake-up, and another thread
+    /// posts without a call to the operating system. The price is a processor that is busy so much
+    /// longer each time. Unless said, as many microseconds as the environment variable
+    /// `THENCE_SPIN_US` says, or else none. With [`Manual`](crate::driver::manual::Manual) there is
+    /// no spinning, since no time passes.
+    pub fn spin(mut self, limit: Duration) -> Self {
+        self.spin = Some(limit);
         self
     }
 
@@ -198,7 +260,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When this thread has a reactor already, or the operating system has no descriptor left.
+    /// When this thread has a reactor already, the operating system has no descriptor left, or one
+    /// of the environment variables says what nobody can do.
     pub fn build(self) -> Result<Reactor, Failure> {
         if Hub::try_current().is_some() {
             return Err(Failure::msg(
@@ -210,12 +273,14 @@ impl Builder {
             Some(driver) => (driver, None),
             None => choice::make().map(|(driver, choice)| (driver, Some(choice)))?,
         };
+        let mut spin = self.spin.map_or_else(spin_of_choice, Ok)?;
         let fd = driver.as_fd().map(|fd| fd.try_clone_to_owned()).transpose()?;
         let jobs = Jobs::new(self.pool_queue, self.pool_threads);
         let mut watchdog = self.watchdog;
         if driver.adopt_jobs(&jobs) {
             jobs.without_threads();
             watchdog = None;
+            spin = Duration::ZERO;
         }
         static FIRST: Once = Once::new();
         FIRST.call_once(|| match choice {
@@ -229,12 +294,27 @@ impl Builder {
         let watchdog = watchdog.and_then(|limit| Watchdog::start(limit, hosting::beacon()));
         Ok(Reactor {
             hub,
-            turner: Turner::new(self.budget, watchdog, fd),
+            turner: Turner::new(inbox.clone(), self.budget, spin, watchdog, fd),
             drain: self.drain,
             signals: self.signals,
             cut: Vec::new(),
             inbox,
         })
+    }
+}
+
+/// How long the environment wants the loop to spin.
+fn spin_of_choice() -> Result<Duration, Failure> {
+    let Some(said) = env::var_os("THENCE_SPIN_US").filter(|said| !said.is_empty()) else {
+        return Ok(Duration::ZERO);
+    };
+    match said.to_str().and_then(|said| said.parse().ok()) {
+        Some(micros) => Ok(Duration::from_micros(micros)),
+        None => Err(Failure::msg(format!(
+            "THENCE_SPIN_US is `{}`, which is no number: say for how many microseconds the loop \
+             shall spin before it sleeps, as in THENCE_SPIN_US=50, or nothing",
+            said.display()
+        ))),
     }
 }
 
@@ -244,6 +324,7 @@ impl fmt::Debug for Builder {
             .field("drain", &self.drain)
             .field("signals", &self.signals)
             .field("budget", &self.budget)
+            .field("spin", &self.spin)
             .field("watchdog", &self.watchdog)
             .field("pool_threads", &self.pool_threads)
             .field("pool_queue", &self.pool_queue)

@@ -6,7 +6,6 @@ use thence_core::{Failure, Outcome, Stop, flow, hosting};
 
 use crate::{
     drain::{Drained, Why},
-    hub::Hub,
     reactor::Reactor,
     signals::{Signal, SignalSource},
     time::later,
@@ -105,11 +104,14 @@ impl Reactor {
     /// Turns until everything has ended; gives what a second signal cut, if one came.
     fn run_to_the_end(&mut self) -> io::Result<Option<Failure>> {
         while self.hub.drain.why().is_none() {
-            self.turn(None)?;
+            self.round(None)?;
         }
         let deadline = later(self.hub.now(), self.drain);
         // A job that has ended may leave nothing else to wake for.
-        self.hub.jobs.when_finished(wake_on_end(&self.hub));
+        let inbox = hosting::inbox();
+        self.hub.jobs.when_finished(Arc::new(move || {
+            let _ = inbox.post(Box::new(|| ()));
+        }));
         while !self.is_quiet()? {
             if let Some(signal) = self.hub.drain.cut() {
                 return Ok(Some(self.cut_by(signal)));
@@ -119,7 +121,7 @@ impl Reactor {
                 self.cut_at_deadline()?;
                 break;
             }
-            self.turn(Some(left))?;
+            self.round(Some(left))?;
         }
         Ok(None)
     }
@@ -129,7 +131,7 @@ impl Reactor {
         if !self.nothing_lives() {
             return Ok(false);
         }
-        self.turn(Some(Duration::ZERO))?;
+        self.round(Some(Duration::ZERO))?;
         Ok(self.nothing_lives() && self.turner.is_idle(&self.hub))
     }
 
@@ -157,7 +159,7 @@ impl Reactor {
         }
         hosting::cancel_unfinished();
         for _ in 0..TURNS_AFTER_DEADLINE {
-            self.turn(Some(Duration::ZERO))?;
+            self.round(Some(Duration::ZERO))?;
             if self.nothing_lives() {
                 break;
             }
@@ -207,10 +209,6 @@ fn unfinished() -> Vec<String> {
         format!("unfinished {kind}{label} at {}{waiter}", unfinished.site)
     };
     hosting::unfinished().into_iter().map(line).collect()
-}
-
-fn wake_on_end(hub: &Hub) -> Arc<dyn Fn() + Send + Sync> {
-    hub.driver.borrow().waker()
 }
 
 /// Cancelled work has this many turns to end itself: destructors, `finally`, a last message.

@@ -23,12 +23,13 @@ use crate::{
 /// # Ok(()) }).unwrap();
 /// ```
 pub fn sleep(delay: Duration) -> Sleep {
-    sleep_until(later(now(), delay))
+    let deadline = later(now(), delay);
+    Sleep { deadline, timer: None, is_to_come: !delay.is_zero() }
 }
 
 /// As [`sleep`], with the moment instead of the time until then.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    Sleep { deadline, timer: None }
+    Sleep { deadline, timer: None, is_to_come: false }
 }
 
 /// What [`sleep`] gives. It holds the name of a timer and nothing of a thread, so it is `Send` and
@@ -39,6 +40,9 @@ pub struct Sleep {
     deadline: Instant,
     /// The reactor's number, and the timer.
     timer: Option<(u64, Key)>,
+    /// It was still to come when it was made, which saves the first poll a look at the clock: if
+    /// it has passed since, the timer fires in the next turn.
+    is_to_come: bool,
 }
 
 impl Sleep {
@@ -51,6 +55,7 @@ impl Sleep {
     pub fn reset(&mut self, deadline: Instant) {
         self.forget();
         self.deadline = deadline;
+        self.is_to_come = false;
     }
 
     fn forget(&mut self) {
@@ -70,7 +75,7 @@ impl Future for Sleep {
     /// When this thread has no reactor, or another than at the first poll.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let hub = Hub::current("sleep");
-        if hub.now() >= self.deadline {
+        if !std::mem::take(&mut self.is_to_come) && hub.now() >= self.deadline {
             self.forget();
             return Poll::Ready(());
         }

@@ -6,9 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use thence_core::{Deferred, Fault, Never, Outcome};
+use thence_core::{Deferred, Fault, Never, Outcome, hosting};
 
-use crate::hub::{Due, Hub};
+use crate::{
+    hub::{Due, Hub},
+    timers::{of_word, to_word},
+};
 
 /// Ends after `delay`, never early.
 ///
@@ -34,16 +37,16 @@ use crate::hub::{Due, Hub};
 #[track_caller]
 pub fn after(delay: Duration) -> Deferred<(), Never> {
     let hub = Hub::current("after");
-    let (trigger, deferred) = Deferred::infallible();
+    let (trigger, deferred) = hosting::source(take_back, hub.id);
     let deadline = later(hub.now(), delay);
-    hub.at(deadline, |key| {
-        let weak = Rc::downgrade(&hub);
-        trigger.on_cancel(move || {
-            drop(weak.upgrade().and_then(|hub| hub.cancel_timer(key)));
-        });
-        Due::Fire(trigger)
-    });
+    hub.at(deadline, |key| Due::Fire(trigger.at(to_word(key))));
     deferred
+}
+
+/// Takes a timer of a reactor of this thread out.
+fn take_back(hub: u64, timer: u64) {
+    let ours = Hub::try_current().filter(|ours| ours.id == hub);
+    drop(ours.and_then(|hub| hub.cancel_timer(of_word(timer))));
 }
 
 /// Time for a Deferred that is there already.
@@ -74,7 +77,22 @@ pub trait DeferredExt<T, E: Fault>: Sized {
     where
         E: From<Elapsed>;
 
-    /// As [`timeout`](DeferredExt::timeout), with the moment instead of the time until then.
+    /// As [`timeout`](DeferredExt::timeout), with the moment instead of the time until then: for
+    /// several steps that share one limit.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use thence_core::Deferred;
+    /// use thence_reactor::{DeferredExt, now};
+    /// # thence_reactor::run(async {
+    ///
+    /// let at = now() + Duration::from_secs(5);
+    /// for _ in 0..3 {
+    ///     let step = Deferred::<()>::ok(()).delay(Duration::from_millis(1));
+    ///     step.deadline(at).await?; // five seconds for all three
+    /// }
+    /// # Ok(()) }).unwrap();
+    /// ```
     ///
     /// # Panics
     ///

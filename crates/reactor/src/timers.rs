@@ -1,11 +1,18 @@
 //! Timers: a hierarchical wheel of one-millisecond ticks.
 //!
-//! Adding and cancelling touch one slot. Whatever is due within the running tick is in a heap of
-//! its own, ordered by deadline and then by creation; so nothing fires early, not even by a part
-//! of a tick, and what fires is strictly in order. An entry moves from a coarse slot to a finer one
-//! at most once a level, and there are eight levels of 64 slots.
+//! A slot is a plain list of deadlines and keys, so adding touches one end of one list, and a list
+//! goes from a coarse slot to finer ones, at most once a level of eight, without a look at the
+//! entries. What a cancelled one leaves in its slot is a key that names nothing; a slot with more
+//! of those than of others is cleaned.
+//!
+//! A tick begins when all before it have fired. Then its slot is sorted, by deadline and then by
+//! creation; so nothing fires early, not even by a part of a tick, and what fires is strictly in
+//! order.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+};
 
 use crate::driver::{Arena, Key};
 
@@ -14,28 +21,26 @@ use crate::driver::{Arena, Key};
 pub(crate) struct Wheel<T> {
     entries: Arena<Entry<T>>,
     levels: [Level; LEVELS],
-    /// Everything of a tick that has begun, soonest first. A cancelled entry stays in here, as a
-    /// key that names nothing, until its time.
-    near: BinaryHeap<Reverse<(u64, u64, Key)>>,
-    /// The tick that has begun.
+    /// The tick that has begun, soonest first.
+    begun: VecDeque<Set>,
+    /// What was added to it when it had begun, or was late already; with a number for the order of
+    /// creation, in which all of it comes after all of `begun`.
+    late: BinaryHeap<Reverse<(u64, u64, Key)>>,
+    created_late: u64,
     tick: u64,
-    /// How many timers were ever added.
-    created: u64,
 }
 
 #[derive(Debug)]
 struct Entry<T> {
     deadline: u64,
-    created: u64,
-    place: Place,
     what: T,
 }
 
-/// Where an entry is.
+/// A timer as a slot knows it.
 #[derive(Debug, Clone, Copy)]
-enum Place {
-    Near,
-    Slot { level: u8, slot: u8, before: Option<Key>, after: Option<Key> },
+struct Set {
+    deadline: u64,
+    key: Key,
 }
 
 #[derive(Debug)]
@@ -45,10 +50,13 @@ struct Level {
     slots: [Slot; SLOTS],
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Slot {
-    first: Option<Key>,
-    /// No entry of the slot is due before this; a cancelled one may have been.
+    /// In the order of creation.
+    sets: Vec<Set>,
+    /// How many of them were cancelled.
+    cancelled: usize,
+    /// None of them is due before this; a cancelled one may have been.
     soonest: u64,
 }
 
@@ -56,10 +64,12 @@ impl<T> Wheel<T> {
     pub(crate) fn new() -> Self {
         Wheel {
             entries: Arena::new(),
-            levels: [const { Level { occupied: 0, slots: [EMPTY; SLOTS] } }; LEVELS],
-            near: BinaryHeap::new(),
+            levels: [const { Level { occupied: 0, slots: [const { Slot::new() }; SLOTS] } };
+                LEVELS],
+            begun: VecDeque::new(),
+            late: BinaryHeap::new(),
+            created_late: 0,
             tick: 0,
-            created: 0,
         }
     }
 
@@ -71,37 +81,27 @@ impl<T> Wheel<T> {
     /// Adds a timer of what `what` makes of its key. One whose deadline has passed is due at once,
     /// in its place in the order.
     pub(crate) fn add_with(&mut self, deadline: u64, what: impl FnOnce(Key) -> T) -> Key {
-        let created = self.created;
-        self.created += 1;
-        let key = self.entries.insert_with(|key| {
-            let what = what(key);
-            Entry { deadline, created, place: Place::Near, what }
-        });
-        self.place(key);
+        let key = self.entries.insert_with(|key| Entry { deadline, what: what(key) });
+        if !self.put(Set { deadline, key }) {
+            self.created_late += 1;
+            self.late.push(Reverse((deadline, self.created_late, key)));
+        }
         key
     }
 
     /// Takes a timer out; `None` when it has fired or was taken out before.
     pub(crate) fn cancel(&mut self, key: Key) -> Option<T> {
-        let entry = self.entries.remove(key)?;
-        if let Place::Slot { level, slot, before, after } = entry.place {
-            match before {
-                Some(before) => self.link(before).1.clone_from(&after),
-                None => {
-                    let level = &mut self.levels[usize::from(level)];
-                    level.slots[usize::from(slot)].first = after;
-                    if after.is_none() {
-                        level.occupied &= !(1 << slot);
-                    }
-                }
-            }
-            if let Some(after) = after {
-                self.link(after).0.clone_from(&before);
+        let Entry { deadline, what } = self.entries.remove(key)?;
+        if let Some((level, slot)) = self.place(deadline) {
+            let row = &mut self.levels[level];
+            if row.slots[slot].note_cancelled(&self.entries) {
+                row.occupied &= !(1 << slot);
             }
         } else if self.entries.is_empty() {
-            self.near.clear();
+            self.begun.clear();
+            self.late.clear();
         }
-        Some(entry.what)
+        Some(what)
     }
 
     /// What a timer holds; `None` when it is gone.
@@ -112,25 +112,34 @@ impl<T> Wheel<T> {
     /// The next timer that is due at `now`.
     pub(crate) fn pop_due(&mut self, now: u64) -> Option<T> {
         loop {
-            self.turn_to(now / TICK);
-            let &Reverse((deadline, _, key)) = self.near.peek()?;
-            if deadline > now && self.entries.get(key).is_some() {
-                return None;
+            while let Some((set, is_late)) = self.first_begun() {
+                if set.deadline > now && self.entries.get(set.key).is_some() {
+                    return None;
+                }
+                match is_late {
+                    true => drop(self.late.pop()),
+                    false => drop(self.begun.pop_front()),
+                }
+                if let Some(entry) = self.entries.remove(set.key) {
+                    return Some(entry.what);
+                }
             }
-            self.near.pop();
-            if let Some(entry) = self.entries.remove(key) {
-                return Some(entry.what);
+            if !self.begin(now / TICK) {
+                return None;
             }
         }
     }
 
     /// When the next timer may be due: never later than it is.
     pub(crate) fn next_deadline(&mut self) -> Option<u64> {
-        while let Some(&Reverse((deadline, _, key))) = self.near.peek() {
-            if self.entries.get(key).is_some() {
-                return Some(deadline);
+        while let Some((set, is_late)) = self.first_begun() {
+            if self.entries.get(set.key).is_some() {
+                return Some(set.deadline);
             }
-            self.near.pop();
+            match is_late {
+                true => drop(self.late.pop()),
+                false => drop(self.begun.pop_front()),
+            }
         }
         let (level, slot) = self.first_occupied()?;
         Some(self.levels[level].slots[slot].soonest)
@@ -147,52 +156,74 @@ impl<T> Wheel<T> {
         std::iter::from_fn(|| all.pop_due(u64::MAX)).collect()
     }
 
-    /// Puts an entry where its deadline belongs, seen from the tick that has begun.
-    fn place(&mut self, key: Key) {
-        let tick = self.tick;
-        let entry = self.entries.get_mut(key).expect("only what is there is placed");
-        let due = entry.deadline / TICK;
-        if due <= tick {
-            entry.place = Place::Near;
-            self.near.push(Reverse((entry.deadline, entry.created, key)));
-            return;
-        }
-        // The highest digit, to base 64, in which the two ticks differ.
-        let level = (due ^ tick).ilog2() / SLOT_BITS;
-        let slot = due >> (level * SLOT_BITS) & SLOT_MASK;
-        let (level, slot) = (level as u8, slot as u8);
-        let deadline = entry.deadline;
-        let row = &mut self.levels[usize::from(level)];
-        let head = &mut row.slots[usize::from(slot)];
-        let after = head.first.replace(key);
-        head.soonest = if after.is_some() { head.soonest.min(deadline) } else { deadline };
-        row.occupied |= 1 << slot;
-        entry.place = Place::Slot { level, slot, before: None, after };
-        if let Some(after) = after {
-            *self.link(after).0 = Some(key);
+    /// The first of the tick that has begun, and whether it is among the late ones.
+    fn first_begun(&self) -> Option<(Set, bool)> {
+        let late = self.late.peek().map(|Reverse((deadline, _, key))| (*deadline, *key));
+        match (self.begun.front(), late) {
+            (Some(set), late) if late.is_none_or(|(deadline, _)| set.deadline <= deadline) => {
+                Some((*set, false))
+            }
+            (_, Some((deadline, key))) => Some((Set { deadline, key }, true)),
+            (_, None) => None,
         }
     }
 
-    /// Begins a tick: everything of this tick and those before it goes to the heap.
-    fn turn_to(&mut self, tick: u64) {
+    /// Begins the next tick that has a timer, up to `limit`; false when there is none.
+    fn begin(&mut self, limit: u64) -> bool {
+        debug_assert!(self.begun.is_empty() && self.late.is_empty());
         while let Some((level, slot)) = self.first_occupied() {
             let shift = level as u32 * SLOT_BITS;
             let above = self.tick >> shift >> SLOT_BITS << SLOT_BITS << shift;
             let start = above | (slot as u64) << shift;
-            if start > tick {
+            if start > limit {
                 break;
             }
-            // A slot's first tick: entries of it are in the tick that has begun, all others in
-            // finer slots.
             self.tick = self.tick.max(start);
             self.levels[level].occupied &= !(1 << slot);
-            let mut next = self.levels[level].slots[slot].first.take();
-            while let Some(key) = next {
-                next = *self.link(key).1;
-                self.place(key);
+            let mut taken = std::mem::replace(&mut self.levels[level].slots[slot], Slot::new());
+            if taken.cancelled > 0 {
+                taken.sets.retain(|set| self.entries.get(set.key).is_some());
+            }
+            // All of a slot of the finest level, and of a coarser one what is due in its first
+            // tick, have begun.
+            for set in taken.sets.drain(..) {
+                if !self.put(set) {
+                    self.begun.push_back(set);
+                }
+            }
+            self.levels[level].slots[slot].keep_memory_of(taken);
+            if !self.begun.is_empty() {
+                // Stable, which keeps the order of creation.
+                self.begun.make_contiguous().sort_by_key(|set| set.deadline);
+                return true;
             }
         }
-        self.tick = self.tick.max(tick);
+        self.tick = self.tick.max(limit);
+        false
+    }
+
+    /// Puts a timer into its slot; false when its tick has begun.
+    fn put(&mut self, set: Set) -> bool {
+        let Some((level, slot)) = self.place(set.deadline) else { return false };
+        let level = &mut self.levels[level];
+        level.occupied |= 1 << slot;
+        let slot = &mut level.slots[slot];
+        slot.soonest = slot.soonest.min(set.deadline);
+        slot.sets.push(set);
+        true
+    }
+
+    /// The slot of a deadline; `None` when its tick has begun. It stays the same until that slot's
+    /// own turn comes.
+    fn place(&self, deadline: u64) -> Option<(usize, usize)> {
+        let due = deadline / TICK;
+        if due <= self.tick {
+            return None;
+        }
+        // The highest digit, to base 64, in which the two ticks differ.
+        let level = (due ^ self.tick).ilog2() / SLOT_BITS;
+        let slot = due >> (level * SLOT_BITS) & SLOT_MASK;
+        Some((level as usize, slot as usize))
     }
 
     /// The slot that comes next. All of a finer level comes before anything of a coarser one.
@@ -200,14 +231,47 @@ impl<T> Wheel<T> {
         let level = self.levels.iter().position(|level| level.occupied != 0)?;
         Some((level, self.levels[level].occupied.trailing_zeros() as usize))
     }
+}
 
-    /// The neighbours of an entry in a slot.
-    fn link(&mut self, key: Key) -> (&mut Option<Key>, &mut Option<Key>) {
-        match self.entries.get_mut(key).map(|entry| &mut entry.place) {
-            Some(Place::Slot { before, after, .. }) => (before, after),
-            _ => unreachable!("a slot links entries that are in it"),
+impl Slot {
+    const fn new() -> Self {
+        Slot { sets: Vec::new(), cancelled: 0, soonest: u64::MAX }
+    }
+
+    /// One of its timers is gone. True when it was the last.
+    fn note_cancelled<T>(&mut self, entries: &Arena<Entry<T>>) -> bool {
+        self.cancelled += 1;
+        if self.cancelled < self.sets.len() {
+            // Cleaned when half of it is gone: then each costs two looks, at the most.
+            if self.cancelled >= FEW && self.cancelled * 2 > self.sets.len() {
+                self.sets.retain(|set| entries.get(set.key).is_some());
+                self.sets.shrink_to(self.sets.len() * 2);
+                self.cancelled = 0;
+                self.soonest = self.sets.iter().map(|set| set.deadline).min().unwrap_or(u64::MAX);
+            }
+            return false;
+        }
+        let emptied = std::mem::replace(self, Self::new());
+        self.keep_memory_of(emptied);
+        true
+    }
+
+    /// A slot that is used now and then does not allocate each time.
+    fn keep_memory_of(&mut self, mut old: Slot) {
+        if self.sets.capacity() == 0 && old.sets.capacity() <= FEW {
+            old.sets.clear();
+            self.sets = old.sets;
         }
     }
+}
+
+/// The name of a timer in a word, for a source that has no more than that.
+pub(crate) fn to_word(timer: Key) -> u64 {
+    u64::from(timer.generation()) << 32 | timer.index() as u64
+}
+
+pub(crate) fn of_word(word: u64) -> Key {
+    Key::new(word as u32, (word >> 32) as u32)
 }
 
 /// Nanoseconds.
@@ -220,7 +284,8 @@ const SLOT_MASK: u64 = SLOTS as u64 - 1;
 /// 64^8 ticks are more than the 584 years that 64 bits of nanoseconds can say.
 const LEVELS: usize = 8;
 
-const EMPTY: Slot = Slot { first: None, soonest: u64::MAX };
+/// So many keys in a slot are no waste of memory.
+const FEW: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -282,12 +347,63 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cancelled_leaves_no_memory_behind() {
+        let mut wheel = Wheel::new();
+        wheel.add(70_000 * MS, 0);
+        for n in 0..10_000 {
+            let keys: Vec<Key> = (0..10).map(|_| wheel.add(70_000 * MS, n)).collect();
+            for key in keys {
+                wheel.cancel(key);
+            }
+        }
+        let sets = wheel.levels.iter().flat_map(|level| &level.slots).map(|slot| &slot.sets);
+        assert!(sets.map(Vec::capacity).sum::<usize>() <= 4 * FEW);
+        assert_eq!(due(&mut wheel, 70_000 * MS), [0]);
+    }
+
+    #[test]
+    fn a_slot_whose_timers_were_all_cancelled_wakes_nobody() {
+        let mut wheel = Wheel::new();
+        wheel.add(500 * MS, 0);
+        let keys: Vec<Key> = (1..200).map(|n| wheel.add(5 * MS, n)).collect();
+        for key in keys {
+            wheel.cancel(key);
+        }
+        assert_eq!(wheel.next_deadline(), Some(500 * MS));
+    }
+
+    #[test]
+    fn what_is_added_to_a_tick_that_has_begun_finds_its_place_in_it() {
+        let mut wheel = Wheel::new();
+        for (n, deadline) in [(0, 700), (1, 100), (2, 500)] {
+            wheel.add(10 * MS + deadline, n);
+        }
+        assert_eq!(wheel.pop_due(10 * MS + 100), Some(1));
+        assert_eq!(wheel.pop_due(10 * MS + 100), None);
+        for (n, deadline) in [(3, 500), (4, 300), (5, 300), (6, 900)] {
+            wheel.add(10 * MS + deadline, n);
+        }
+        assert_eq!(due(&mut wheel, 11 * MS), [4, 5, 2, 3, 0, 6]);
+    }
+
+    #[test]
     fn the_farthest_deadline_has_a_place() {
         let mut wheel = Wheel::new();
         wheel.add(u64::MAX, 0);
         wheel.add(MS, 1);
         assert_eq!(due(&mut wheel, u64::MAX - 1), [1]);
         assert_eq!(due(&mut wheel, u64::MAX), [0]);
+    }
+
+    #[test]
+    fn a_timer_is_known_by_a_word() {
+        let mut wheel = Wheel::new();
+        for n in 0..3 {
+            let first = wheel.add(MS, n);
+            let second = wheel.add(MS, n);
+            assert_eq!([first, second].map(|key| of_word(to_word(key))), [first, second]);
+            wheel.cancel(first);
+        }
     }
 
     /// What a test does with a wheel.

@@ -637,3 +637,20 @@ fn what_outlives_its_reactor_fails() {
     let read = watch(stream.read(1));
     assert!(read.err().to_string().contains("has ended"));
 }
+
+#[test]
+fn what_is_first_written_after_its_reactor_ends_all_the_same() {
+    let before = thence_core::hosting::live();
+    let mut world = World::new();
+    let kept: Vec<_> = (0..3).map(|_| world.connection()).collect();
+    drop(world);
+    let written = watch(kept[0].0.write("late"));
+    assert!(written.is_cancelled());
+    let again = watch(kept[0].0.write("late"));
+    assert!(again.err().to_string().contains("has ended"));
+    for (stream, _) in &kept {
+        assert!(watch(stream.shutdown()).has_ended());
+    }
+    drop((kept, written, again));
+    assert_eq!(thence_core::hosting::live(), before);
+}

@@ -410,3 +410,23 @@ fn what_a_reactor_leaves_pending_ends_with_it() {
     assert_eq!(waiting.ok(), "cancelled");
     assert!(told.is_cancelled());
 }
+
+#[test]
+fn a_beat_ends_with_its_run_and_is_not_of_the_next() {
+    let mut world = World::new();
+    let beats = Rc::new(Cell::new(0));
+    for _ in 0..3 {
+        let count = beats.clone();
+        let main = async move {
+            every(ms(10), move || {
+                count.set(count.get() + 1);
+                Ok::<(), Failure>(())
+            });
+            after(ms(35)).await;
+            Ok(())
+        };
+        world.reactor.run(main).unwrap();
+        assert_eq!(world.reactor.live().timers, 0);
+    }
+    assert_eq!(beats.get(), 9);
+}

@@ -260,6 +260,22 @@ fn a_sleep_belongs_to_whoever_polls_it() {
 }
 
 #[test]
+fn a_sleep_that_is_polled_late_ends_in_the_next_turn() {
+    let mut world = World::new();
+    let (late, none) = (sleep(ms(5)), sleep(ms(0)));
+    world.pass(ms(6));
+    let both = watch(flow(async move {
+        none.await;
+        late.await;
+        Ok(now())
+    }));
+    let before = now();
+    world.settle();
+    assert_eq!(both.ok(), before);
+    assert_eq!(world.reactor.next_timeout(), None);
+}
+
+#[test]
 fn a_sleep_can_be_reset_and_dropped() {
     let mut world = World::new();
     let end = now() + ms(50);

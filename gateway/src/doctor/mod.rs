@@ -15,6 +15,7 @@ pub use self::{
     system::System,
 };
 
+mod certificate;
 mod driver;
 mod finding;
 mod limits;
@@ -55,6 +56,7 @@ fn findings(asked: &Serve, system: &System) -> Vec<Finding> {
         store::store(asked),
     ];
     findings.extend(network::listeners(listen, admin));
+    findings.extend(certificate::certificate(asked));
     findings.extend(network::upstream(asked, &limits, listen.0));
     findings
 }

@@ -29,6 +29,8 @@ pub struct Said<'a> {
     pub peer: IpAddr,
     /// The id in the log.
     pub request_id: &'a str,
+    /// Whether it came over TLS.
+    pub is_tls: bool,
     /// What the client asked for, if the upstream sees another target.
     pub asked: Option<&'a str>,
 }
@@ -42,7 +44,9 @@ pub fn to_upstream(client: &HeaderMap, said: Said<'_>) -> HeaderMap {
     fields.remove(header::TRAILER);
     // The body is read through the gateway, which has said 100 itself by then (rule 33).
     fields.remove(header::EXPECT);
-    remove_names(&mut fields, |name| name.contains('_') || is_managed(name));
+    // Many servers hand `_` and `-` to an app under one name (CVE-2025-64484). One with `_` goes
+    // whatever it means, and letters are small here: that leaves one spelling of what is managed.
+    remove_names(&mut fields, |name| name.contains('_') || MANAGED.contains(&name));
     cookie::withhold(&mut fields);
     if wants_trailers {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -53,10 +57,11 @@ pub fn to_upstream(client: &HeaderMap, said: Said<'_>) -> HeaderMap {
     set(&mut fields, ACCOUNT, said.session.account.as_str());
     set(&mut fields, SESSION, said.session.handle.as_str());
     set(&mut fields, REQUEST_ID, said.request_id);
-    set(&mut fields, name("x-forwarded-for"), &said.peer.to_canonical().to_string());
-    set(&mut fields, name("x-forwarded-proto"), "http");
+    set(&mut fields, FORWARDED_FOR, &said.peer.to_canonical().to_string());
+    let scheme = if said.is_tls { "https" } else { "http" };
+    set(&mut fields, FORWARDED_PROTO, scheme);
     if let Some(host) = client.get(header::HOST) {
-        fields.insert(name("x-forwarded-host"), host.clone());
+        fields.insert(FORWARDED_HOST, host.clone());
     }
     if let Some(asked) = said.asked {
         set(&mut fields, FORWARDED_URI, asked);
@@ -82,13 +87,6 @@ pub fn times_seen(client: &HeaderMap) -> usize {
     elements(client, &header::VIA)
         .filter(|element| element.split_ascii_whitespace().nth(1) == Some(PSEUDONYM))
         .count()
-}
-
-/// Whether `name` is one that only the gateway may set. Letter case is not looked at, and `_` is
-/// read as `-`: many servers hand both to an app under one name (CVE-2025-64484).
-pub fn is_managed(name: &str) -> bool {
-    let folded = name.to_ascii_lowercase().replace('_', "-");
-    MANAGED.contains(&folded.as_str())
 }
 
 /// Rules 43 and 44: what `Connection` nominates, `Connection`, and what belongs to one hop anyway.
@@ -157,12 +155,10 @@ fn set(fields: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-const fn name(text: &'static str) -> HeaderName {
-    HeaderName::from_static(text)
-}
-
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const PSEUDONYM: &str = "thence-gate";
-/// In folded spelling.
 const MANAGED: &[&str] = &[
     "forwarded",
     "x-account-id",

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::json;
 
-use super::{Account, Handle, Life, Row, Stamp, State, Store, cookie, store::Created};
+use super::{Account, Cookie, Handle, Life, Row, Stamp, State, Store, cookie, store::Created};
 use crate::{address, exit::Trouble};
 
 /// How `session create` prints the new session.
@@ -39,7 +39,8 @@ impl std::str::FromStr for Target {
         if let Some(handle) = Handle::parse(text) {
             return Ok(Self::One(handle));
         }
-        let value = text.strip_prefix(cookie::NAME).and_then(|rest| rest.strip_prefix('='));
+        let mut names = Cookie::ALL.iter().map(|cookie| cookie.name());
+        let value = names.find_map(|name| text.strip_prefix(name)?.strip_prefix('='));
         match value.unwrap_or(text) {
             value if value.contains('.') => Ok(Self::Presenting(value.to_owned())),
             _ => Err("expected the 24 digits that `session list` shows, or a cookie".into()),
@@ -55,18 +56,23 @@ pub fn create(
     store: &Store,
     account: &Account,
     life: Life,
+    cookie: Cookie,
     format: Format,
     now: Stamp,
 ) -> Result<String, Trouble> {
     let Created { handle, value } = store.create(account, life, now)?;
-    let name = cookie::NAME;
+    let name = cookie.name();
+    let url = match cookie {
+        Cookie::Plain => format!("http://{}/", address::DEFAULT_LISTEN),
+        Cookie::Secure => format!("https://{}/", address::DEFAULT_LISTEN_TLS),
+    };
     Ok(match format {
         Format::Cookie => format!("{name}={value}\n"),
-        Format::Curl => format!("curl -i -b {name}={value} http://{}/\n", address::DEFAULT_LISTEN),
+        Format::Curl => format!("curl -i -b {name}={value} {url}\n"),
         Format::Id => format!("{handle}\n"),
         Format::Json => {
             let expires = now.after(life.absolute).millis() / 1000;
-            let set_cookie = cookie::set_cookie(&value, life.absolute);
+            let set_cookie = cookie::set_cookie(cookie, &value, life.absolute);
             let object = json!({
                 "id": handle.as_str(),
                 "account": account.as_str(),

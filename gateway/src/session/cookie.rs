@@ -4,9 +4,28 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::{Span, token::MacKey, token::SessionId};
 
-/// The cookie's name. It has no `__Host-` and no `Secure` because the listener speaks plain HTTP
-/// (S12): a browser would not send it back.
-pub const NAME: &str = "sessionId";
+/// Which cookie a listener reads (S12).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Cookie {
+    /// `sessionId`, on plain HTTP: with `Secure` or `__Host-` a browser would not send it back.
+    #[default]
+    Plain,
+    /// `__Host-sessionId`, on TLS: no other host, and nobody on the way, can have set it.
+    Secure,
+}
+
+impl Cookie {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "sessionId",
+            Self::Secure => "__Host-sessionId",
+        }
+    }
+
+    /// Both. Neither is the application's business (S13).
+    pub const ALL: [Self; 2] = [Self::Secure, Self::Plain];
+}
 
 /// What a request's `Cookie` lines say about the session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +42,10 @@ pub enum Presented {
 }
 
 /// Reads the session cookie from every `Cookie` line of a request.
-pub fn presented(headers: &HeaderMap, key: &MacKey) -> Presented {
+pub fn presented(headers: &HeaderMap, cookie: Cookie, key: &MacKey) -> Presented {
     let mut found: Option<&[u8]> = None;
     for line in headers.get_all(header::COOKIE) {
-        for value in pairs(line.as_bytes()).filter_map(ours) {
+        for value in pairs(line.as_bytes()).filter_map(|pair| value_of(cookie, pair)) {
             if found.is_some_and(|first| first != value) {
                 return Presented::Two;
             }
@@ -66,8 +85,11 @@ pub fn withhold(headers: &mut HeaderMap) {
 }
 
 /// The `Set-Cookie` value that hands `value` to a browser for `life` (S12).
-pub fn set_cookie(value: &str, life: Span) -> String {
-    format!("{NAME}={value}; HttpOnly; SameSite=Lax; Path=/; Max-Age={}", life.millis() / 1000)
+pub fn set_cookie(cookie: Cookie, value: &str, life: Span) -> String {
+    let name = cookie.name();
+    let secure = if cookie == Cookie::Secure { "Secure; " } else { "" };
+    let seconds = life.millis() / 1000;
+    format!("{name}={value}; {secure}HttpOnly; SameSite=Lax; Path=/; Max-Age={seconds}")
 }
 
 fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -75,9 +97,13 @@ fn pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 fn ours(pair: &[u8]) -> Option<&[u8]> {
+    Cookie::ALL.iter().find_map(|cookie| value_of(*cookie, pair))
+}
+
+fn value_of(cookie: Cookie, pair: &[u8]) -> Option<&[u8]> {
     let equals = pair.iter().position(|byte| *byte == b'=')?;
     let name = pair[..equals].trim_ascii_end();
-    (name == NAME.as_bytes()).then(|| pair[equals + 1..].trim_ascii_start())
+    (name == cookie.name().as_bytes()).then(|| pair[equals + 1..].trim_ascii_start())
 }
 
 #[cfg(test)]
@@ -114,14 +140,21 @@ mod tests {
             format!("a=1;  sessionId = {value} "),
             format!("sessionId={value}; sessionId={value}"),
         ] {
-            assert_eq!(presented(&cookies(&[&line]), &key()), Presented::Signed(id.clone()));
+            assert_eq!(
+                presented(&cookies(&[&line]), Cookie::Plain, &key()),
+                Presented::Signed(id.clone())
+            );
         }
     }
 
     #[test]
     fn a_request_without_our_cookie_is_anonymous() {
         for lines in [&[][..], &["a=1"], &["xsessionId=1; SESSIONID=2; sessionId"], &[""]] {
-            assert_eq!(presented(&cookies(lines), &key()), Presented::Nothing, "{lines:?}");
+            assert_eq!(
+                presented(&cookies(lines), Cookie::Plain, &key()),
+                Presented::Nothing,
+                "{lines:?}"
+            );
         }
     }
 
@@ -135,14 +168,22 @@ mod tests {
             &[&format!("{good}; sessionId=")],
             &["sessionId=a; sessionId=b"],
         ] {
-            assert_eq!(presented(&cookies(lines), &key()), Presented::Two, "{lines:?}");
+            assert_eq!(
+                presented(&cookies(lines), Cookie::Plain, &key()),
+                Presented::Two,
+                "{lines:?}"
+            );
         }
     }
 
     #[test]
     fn a_value_we_did_not_sign_is_malformed() {
         for line in ["sessionId=", "sessionId=abc", "sessionId=\"x\"", "sessionId=a=b"] {
-            assert_eq!(presented(&cookies(&[line]), &key()), Presented::Malformed, "{line}");
+            assert_eq!(
+                presented(&cookies(&[line]), Cookie::Plain, &key()),
+                Presented::Malformed,
+                "{line}"
+            );
         }
     }
 
@@ -157,9 +198,24 @@ mod tests {
     #[test]
     fn a_browser_is_told_to_keep_scripts_and_other_sites_away() {
         assert_eq!(
-            set_cookie("v", Span::seconds(60)),
+            set_cookie(Cookie::Plain, "v", Span::seconds(60)),
             "sessionId=v; HttpOnly; SameSite=Lax; Path=/; Max-Age=60"
         );
+        assert_eq!(
+            set_cookie(Cookie::Secure, "v", Span::seconds(60)),
+            "__Host-sessionId=v; Secure; HttpOnly; SameSite=Lax; Path=/; Max-Age=60"
+        );
+    }
+
+    #[test]
+    fn a_listener_on_tls_reads_no_cookie_that_another_could_have_set() {
+        let id = SessionId::random().unwrap();
+        let value = key().seal(&id);
+        let both = cookies(&[&format!("sessionId=planted; __Host-sessionId={value}")]);
+        assert_eq!(presented(&both, Cookie::Secure, &key()), Presented::Signed(id));
+        let plain = cookies(&[&format!("sessionId={value}")]);
+        assert_eq!(presented(&plain, Cookie::Secure, &key()), Presented::Nothing);
+        assert_eq!(left(&["a=1; sessionId=x; __Host-sessionId=y; b=2"]), ["a=1; b=2"]);
     }
 
     proptest! {
@@ -167,7 +223,7 @@ mod tests {
         fn no_line_keeps_a_value_we_would_read(line in "[ -~]{0,40}(; ?sessionId ?= ?[a-z]{0,5})?[ -~;]{0,20}") {
             let mut headers = cookies(&[&line]);
             withhold(&mut headers);
-            prop_assert_eq!(presented(&headers, &key()), Presented::Nothing);
+            prop_assert_eq!(presented(&headers, Cookie::Plain, &key()), Presented::Nothing);
         }
     }
 }

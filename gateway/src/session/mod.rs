@@ -16,7 +16,7 @@ pub mod touches;
 
 pub use self::{
     account::Account,
-    cookie::Presented,
+    cookie::{Cookie, Presented},
     error::StoreError,
     stamp::{Span, Stamp},
     store::{Found, Life, Row, Session, State, Store},

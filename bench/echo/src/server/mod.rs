@@ -63,7 +63,7 @@ enum By {
 }
 
 /// All servers.
-pub const SERVERS: [Server; 11] = [
+pub const SERVERS: [Server; 12] = [
     peer("raw", "raw epoll", By::Here(raw::serve)),
     peer("tokio", "tokio, current_thread", By::Here(with_tokio::serve_current_thread)),
     peer("tokio-multi", "tokio, multi_thread", By::Here(with_tokio::serve_multi_thread)),
@@ -72,13 +72,14 @@ pub const SERVERS: [Server; 11] = [
     peer("libuv", "libuv", By::Libuv),
     peer("node", "Node", By::Script(Script::NODE)),
     peer("twisted", "Twisted", By::Script(Script::TWISTED)),
+    ours("thence-protocol", "thence, Protocol", 400.0, with_thence::serve_protocols),
     ours("thence", "thence, a flow each", 800.0, with_thence::serve_flows),
     ours("thence-chain", "thence, a chain each", 800.0, with_thence::serve_chains),
     Server {
         name: "thence-spin",
         what: "thence, spinning 50 us",
         role: Role::Spinning,
-        by: By::With("thence", ("THENCE_SPIN_US", "50")),
+        by: By::With("thence-protocol", ("THENCE_SPIN_US", "50")),
     },
 ];
 

@@ -1,11 +1,12 @@
-//! thence on its `ready` driver, once as flows and once as chains. Each read is a Deferred of its
-//! own, and so is each write.
+//! thence on its `ready` driver: as protocols, as flows and as chains. In the last two each read is
+//! a Deferred of its own, and so is each write.
 
 use std::io;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use thence_core::{Deferred, Failure, all, flow};
-use thence_reactor::net::{TcpListener, TcpStream};
+use thence_reactor::net::{Protocol, TcpListener, TcpStream, Transport, drive};
 
 use super::{LISTEN, announce};
 use crate::shape::Shape;
@@ -13,6 +14,11 @@ use crate::shape::Shape;
 /// A flow for each connection.
 pub fn serve_flows(shape: Shape) -> io::Result<()> {
     serve(shape, |socket, read| flow(echo(socket, read)))
+}
+
+/// A protocol for each connection.
+pub fn serve_protocols(shape: Shape) -> io::Result<()> {
+    serve(shape, |socket, _| drive(socket, Echo))
 }
 
 /// A chain for each connection, which returns itself.
@@ -34,6 +40,14 @@ fn serve(shape: Shape, echo: fn(TcpStream, usize) -> Deferred<()>) -> io::Result
         Ok(())
     });
     served.map_err(|failure: Failure| io::Error::other(failure.to_string()))
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn received(&mut self, transport: &Transport, bytes: Bytes) {
+        transport.send(bytes);
+    }
 }
 
 async fn echo(socket: TcpStream, read: usize) -> Result<(), Failure> {

@@ -14,7 +14,7 @@
 //! * **I2** `up` of a `PENDING` step points at a live node whose `next` is it. Both are rewritten
 //!   in the same breath (attach, take over, forward).
 //! * **I3** What the bytes behind the header hold: the work while `PENDING` or `QUEUED` (a
-//!   forwarder has none, a source its links), nothing while `RUNNING` (a flow: its future, until
+//!   forwarder has none, a source its links and perhaps whom to ask), nothing while `RUNNING` (a flow: its future, until
 //!   `CLOSED`, and its links, until it leaves the list of roots) or `TAKEN`, an outcome exactly
 //!   while `DONE`. The state changes before user code can run.
 //! * **I4** The outcome is the last thing a run writes. A panic that unwinds out of one finds
@@ -56,7 +56,7 @@ pub(crate) use self::context::{Cx, cx};
 pub use self::context::{Live, Unfinished};
 pub(crate) use self::flow::spawn;
 pub(crate) use self::handle::{Detacher, Handle, discard};
-pub(crate) use self::source::Source;
+pub(crate) use self::source::{Asked, Asking, Source};
 pub use self::step::Next;
 pub(crate) use self::step::{Passing, Work};
 pub(crate) use self::turn::{Held, hold, run_guarded, site_of_beacon};
@@ -122,12 +122,12 @@ enum WayBack {
 }
 
 impl Extra {
-    /// Drops what is in it, and keeps the memory.
+    /// Drops what is in it.
     fn clear(&mut self) {
         self.label = None;
         self.via = None;
-        self.on_cancel.clear();
-        self.places.clear();
+        self.on_cancel = Vec::new();
+        self.places = Vec::new();
         self.on_left = None;
         self.on_unclaimed = None;
     }

@@ -1,6 +1,7 @@
 //! Source nodes: what a trigger fires.
 
 use std::alloc::Layout;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::rc::Weak;
 
@@ -20,6 +21,29 @@ pub(crate) struct Source<T: 'static, E: Fault> {
     types: PhantomData<(T, E)>,
 }
 
+/// Whom a request calls, with two words for it: a canceller for which nothing is allocated.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked {
+    pub(crate) call: fn(u64, u64),
+    pub(crate) home: u64,
+    pub(crate) place: u64,
+}
+
+/// What stands behind the header of a source with an [`Asked`] while it is unfinished. Nothing of
+/// it is to be dropped.
+#[repr(C)]
+struct Payload {
+    links: Links,
+    asked: Cell<Asked>,
+}
+
+impl Payload {
+    #[inline]
+    fn asked(n: Node) -> *mut Cell<Asked> {
+        n.work::<Self>().wrapping_byte_add(std::mem::offset_of!(Self, asked)).cast()
+    }
+}
+
 impl<T: 'static, E: Fault> Source<T, E> {
     const SHAPE: Shape = Shape::of(&[Layout::new::<Slot<T, E>>(), Layout::new::<Links>()]);
     const VT: Vt = Vt {
@@ -33,6 +57,9 @@ impl<T: 'static, E: Fault> Source<T, E> {
         kind: Kind::Source,
     };
 
+    const SHAPE_ASKED: Shape = Shape::of(&[Layout::new::<Slot<T, E>>(), Layout::new::<Payload>()]);
+    const VT_ASKED: Vt = Vt { cancel: Self::cancel_asked, ..Self::VT };
+
     /// A source, and the handle its Deferred holds.
     #[inline]
     pub(crate) fn new(site: Site) -> (Self, Handle<T, E>) {
@@ -42,6 +69,20 @@ impl<T: 'static, E: Fault> Source<T, E> {
         cx.link_root(n);
         // SAFETY: a source of these types; one of its two references is the handle's.
         (Self { n, types: PhantomData }, unsafe { Handle::new(n) })
+    }
+
+    /// The same, with a canceller. What is given here stands until `ask_at` says more.
+    #[inline]
+    pub(crate) fn asking(site: Site, asked: Asked) -> (Asking<T, E>, Handle<T, E>) {
+        let cx = cx();
+        cx.look_for_context();
+        let flags = flag::HANDLE | flag::ROOT | flag::HOOKED;
+        let n = cx.make(&Self::SHAPE_ASKED, &Self::VT_ASKED, site, 2, flags);
+        cx.link_root(n);
+        // SAFETY: made with room for a Payload, whose links are not touched by this.
+        unsafe { Payload::asked(n).write(Cell::new(asked)) };
+        // SAFETY: a source of these types; one of its two references is the handle's.
+        (Asking(Self { n, types: PhantomData }), unsafe { Handle::new(n) })
     }
 
     /// Ends it. After a request has stopped it, the value goes back where it came from or is
@@ -134,9 +175,30 @@ impl<T: 'static, E: Fault> Source<T, E> {
     ///
     /// `n` is a `PENDING` source of these types.
     unsafe fn cancel(cx: &Cx, n: Node) -> Option<Node> {
+        // SAFETY: the caller's promise.
+        unsafe { Self::cancel_after(cx, n, || ()) }
+    }
+
+    /// # Safety
+    ///
+    /// `n` is a `PENDING` source of these types that `asking` made.
+    unsafe fn cancel_asked(cx: &Cx, n: Node) -> Option<Node> {
+        // SAFETY: I3, what `asking` wrote is there until the source ends.
+        let asked = unsafe { (*Payload::asked(n)).get() };
+        // SAFETY: the caller's promise.
+        unsafe { Self::cancel_after(cx, n, || (asked.call)(asked.home, asked.place)) }
+    }
+
+    /// # Safety
+    ///
+    /// `n` is a `PENDING` source of these types.
+    unsafe fn cancel_after(cx: &Cx, n: Node, first: impl FnOnce()) -> Option<Node> {
         let hooks = n.extra().map(|extra| std::mem::take(&mut extra.on_cancel));
         n.keep();
-        cx.within(n, || hooks.into_iter().flatten().for_each(super::run_guarded));
+        cx.within(n, || {
+            super::run_guarded(first);
+            hooks.into_iter().flatten().for_each(super::run_guarded);
+        });
         let is_over = n.has(flag::HOOKED) || n.state.get() != super::State::Pending;
         cx.release(n);
         if is_over {
@@ -148,6 +210,23 @@ impl<T: 'static, E: Fault> Source<T, E> {
         unsafe { stop::<T, E>(cx, n, Stop::Cancelled) };
         cx.complete(n);
         None
+    }
+}
+
+/// A source that `Source::asking` made.
+pub(crate) struct Asking<T: 'static, E: Fault>(Source<T, E>);
+
+impl<T: 'static, E: Fault> Asking<T, E> {
+    /// Says at which place of its home it is.
+    #[inline]
+    pub(crate) fn ask_at(self, place: u64) -> Source<T, E> {
+        if self.0.n.state.get() == super::State::Pending {
+            // SAFETY: I3, the Payload is there while it is PENDING. A cell changes through a
+            // shared reference, which does not reach the links.
+            let asked = unsafe { &*Payload::asked(self.0.n) };
+            asked.set(Asked { place, ..asked.get() });
+        }
+        self.0
     }
 }
 

@@ -15,7 +15,7 @@ use thence_reactor::{DeferredExt, Elapsed, now, sleep};
 
 use super::{ClientError, ClientErrorKind, ClientOptions};
 use crate::body::{BodyEnd, Watched};
-use crate::io::Io;
+use crate::io::{Io, Line};
 use crate::{Body, Response};
 
 /// A leased connection to an upstream. Dropped, it is closed.
@@ -33,7 +33,7 @@ struct Wire {
     idle_since: Instant,
     answers: Cell<u64>,
     is_draining: Rc<Cell<bool>>,
-    stream: Rc<TcpStream>,
+    line: Rc<Line>,
 }
 
 impl Drop for Wire {
@@ -41,7 +41,7 @@ impl Drop for Wire {
         // A connection that is not in step any more is cut, not drained: what waits to be sent to an
         // upstream that does not read would keep it for ever.
         self.flow.cancel();
-        self.stream.abort();
+        self.line.stream.abort();
     }
 }
 
@@ -215,9 +215,8 @@ fn dial(addr: SocketAddr, options: ClientOptions, is_draining: Rc<Cell<bool>>) -
         Failure::from(ClientError::new(ClientErrorKind::Refused, addr, source))
     });
     flow(async move {
-        let io = Io::new(connected.await?);
-        let stream = io.stream.clone();
-        let (sender, connection) = http1::handshake(io).await?;
+        let line = Line::new(connected.await?);
+        let (sender, connection) = http1::handshake(Io::new(line.clone())).await?;
         let work = flow(async move {
             if let Err(error) = connection.await {
                 // Whoever sent over it was told; an idle one just ends.
@@ -227,7 +226,7 @@ fn dial(addr: SocketAddr, options: ClientOptions, is_draining: Rc<Cell<bool>>) -
         });
         let flow = work.canceller();
         work.report();
-        Ok(Wire { sender, flow, idle_since: now(), answers: Cell::new(0), is_draining, stream })
+        Ok(Wire { sender, flow, idle_since: now(), answers: Cell::new(0), is_draining, line })
     })
     .named("connect")
 }

@@ -1,7 +1,9 @@
 //! The server: connections, and handlers that run to their end.
 
 mod connection;
+mod opening;
 mod request;
+mod rest;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -13,9 +15,14 @@ use std::time::Duration;
 
 use thence_core::{Canceller, Deferred, Failure, IntoDeferred, Never, Trigger, flow};
 use thence_reactor::net::TcpListener;
+use thence_reactor::net::tls::TlsServer;
 use thence_reactor::{after, draining};
 
-pub use self::request::{HungUp, Request};
+use self::rest::Awake;
+pub use self::{
+    opening::Tls,
+    request::{HungUp, Request},
+};
 use crate::Body;
 
 /// What a handler answers.
@@ -27,6 +34,7 @@ pub type Response = http::Response<Body>;
 pub struct Server {
     listener: TcpListener,
     options: Options,
+    tls: Option<TlsServer>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,11 +62,39 @@ impl Server {
             close_on_failure: false,
             max_connections: CONNECTIONS,
         };
-        Ok(Self { listener: TcpListener::bind(addr)?, options })
+        Ok(Self { listener: TcpListener::bind(addr)?, options, tls: None })
     }
 
-    /// How long a client may take for a request's head, and how long a connection may idle between
-    /// requests; 10 s if it is not said. A head that began is answered with 408.
+    /// Speaks TLS with every client, and HTTP inside. Whoever speaks HTTP outside is answered with
+    /// 400 and a hint.
+    ///
+    /// A handshake has as much time as a head. One that fails is a line in the log at `debug`: the
+    /// world knocks at every port.
+    ///
+    /// ```no_run
+    /// # use thence_core::{Deferred, Failure};
+    /// # use thence_http::{Body, Request, Response, Server};
+    /// use thence_reactor::net::tls::{Certificates, TlsServer};
+    ///
+    /// # fn main() -> Result<(), Failure> {
+    /// # thence_reactor::run(async {
+    /// let certificates = Certificates::from_files("app.pem", "app.key")?;
+    /// let tls = TlsServer::new(&certificates).alpn(["http/1.1"]);
+    /// Server::bind("0.0.0.0:443")?.tls(tls).serve(|request: Request| {
+    ///     let name = request.tls().and_then(|tls| tls.server_name()).unwrap_or("nobody");
+    ///     Deferred::ok(Response::new(Body::from(format!("you asked for {name}\n"))))
+    /// });
+    /// # Ok(()) })
+    /// # }
+    /// ```
+    pub fn tls(mut self, tls: TlsServer) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// How long a client may take for a request's head from its first byte on, and how long a
+    /// connection may idle before it; 10 s if it is not said. A head that began is answered with
+    /// 408.
     pub fn head_deadline(mut self, deadline: Duration) -> Self {
         self.options.head = deadline;
         self
@@ -108,11 +144,13 @@ impl Server {
         H: Fn(Request) -> D + 'static,
         D: IntoDeferred<Value = Response, Error = Failure> + 'static,
     {
-        let Self { listener, options } = self;
+        let Self { listener, options, tls } = self;
         let listener = Rc::new(listener);
         let shared = Rc::new(Shared {
             local: listener.local_addr(),
             options,
+            tls,
+            awake: Rc::default(),
             is_closing: Cell::new(false),
             is_grace_over: Cell::new(false),
             grace: RefCell::default(),
@@ -210,6 +248,12 @@ impl ServerHandle {
         ended
     }
 
+    /// How many connections have a request under way, had one moments ago, or have begun with one.
+    /// The others rest, and hold no buffers.
+    pub fn awake(&self) -> usize {
+        self.0.awake.len()
+    }
+
     /// How many connections are open.
     pub fn connections(&self) -> usize {
         self.0.connections.borrow().len()
@@ -228,6 +272,9 @@ impl fmt::Debug for ServerHandle {
 struct Shared {
     local: SocketAddr,
     options: Options,
+    tls: Option<TlsServer>,
+    /// The connections that hyper works on.
+    awake: Rc<Awake>,
     is_closing: Cell<bool>,
     is_grace_over: Cell<bool>,
     /// Ends the wait for the grace when there is nobody to grant it to.
@@ -282,6 +329,7 @@ impl Drop for Live {
         let left = self.0.live.get() - 1;
         self.0.live.set(left);
         if left == 0 {
+            self.0.awake.stop();
             let grace = self.0.grace.take();
             if let Some(grace) = grace {
                 grace.cancel();

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use thence_core::{Deferred, Never, Outcome, Stop, Trigger};
 
+use super::opening::Tls;
 use crate::Body;
 
 /// A request that has arrived: an `http::Request`, and what is known of its client.
@@ -15,17 +16,28 @@ use crate::Body;
 pub struct Request {
     inner: http::Request<Body>,
     peer: SocketAddr,
+    tls: Option<Rc<Tls>>,
     hung_up: HungUp,
 }
 
 impl Request {
-    pub(super) fn new(inner: http::Request<Body>, peer: SocketAddr, hung_up: HungUp) -> Self {
-        Self { inner, peer, hung_up }
+    pub(super) fn new(
+        inner: http::Request<Body>,
+        peer: SocketAddr,
+        tls: Option<Rc<Tls>>,
+        hung_up: HungUp,
+    ) -> Self {
+        Self { inner, peer, tls, hung_up }
     }
 
     /// The address of whoever sent it.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
+    }
+
+    /// What is known of its connection if it came over TLS.
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_deref()
     }
 
     /// Ends when the client has left before it had the whole answer, as far as that can be seen:

@@ -145,6 +145,14 @@ impl<T> Arena<T> {
         }
     }
 
+    /// All entries, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| match &slot.content {
+            Content::Used(value) => Some(value),
+            Content::Free { .. } => None,
+        })
+    }
+
     /// How many entries there are.
     pub fn len(&self) -> usize {
         self.len

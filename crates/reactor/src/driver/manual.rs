@@ -28,7 +28,7 @@ use self::memory::{Listening, Pipe};
 pub use self::peer::{Peer, PeerDatagrams, PeerListener};
 use super::{
     ACCEPTS_PER_TURN, Address, Arena, COMPLETIONS_PER_TURN, Completion, Done, Driver, Interest,
-    Key, Op, RECV_MAX, Socket, SocketKind, UnixAddr, cancelled, socket::Kind,
+    Key, Live, Op, RECV_MAX, Socket, SocketKind, UnixAddr, cancelled, socket::Kind,
 };
 use crate::jobs::Jobs;
 
@@ -59,6 +59,8 @@ struct World {
     listeners: HashMap<Address, Weak<Memory>>,
     datagrams: HashMap<Address, Weak<Memory>>,
     signals: Vec<(i32, Rc<Pipe>)>,
+    /// Every socket has a clone, which counts them.
+    open: Rc<()>,
     jobs: Option<Jobs>,
     woken: Arc<AtomicBool>,
     next_port: u16,
@@ -73,6 +75,16 @@ struct Pending {
     ended: bool,
 }
 
+impl Pending {
+    fn unsent(&self) -> usize {
+        match &self.op {
+            Op::Send { buffers, .. } => buffers.len(),
+            Op::SendTo { bytes, .. } => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
 impl Manual {
     /// A world with nothing in it.
     pub fn new() -> Self {
@@ -84,6 +96,7 @@ impl Manual {
             listeners: HashMap::new(),
             datagrams: HashMap::new(),
             signals: Vec::new(),
+            open: Rc::new(()),
             jobs: None,
             woken: Arc::new(AtomicBool::new(false)),
             next_port: FIRST_PORT,
@@ -246,8 +259,11 @@ impl Driver for Manual {
     fn pair(&mut self, kind: SocketKind) -> io::Result<(Socket, Socket)> {
         let unnamed = Address::from(UnixAddr::Unnamed);
         let (one, two) = match kind {
-            SocketKind::Datagram => Memory::datagram_pair(),
-            SocketKind::Stream => Memory::pair(unnamed.clone(), unnamed, self.0.borrow().capacity),
+            SocketKind::Datagram => Memory::datagram_pair(&self.0.borrow().open),
+            SocketKind::Stream => {
+                let world = self.0.borrow();
+                Memory::pair(&world.open, unnamed.clone(), unnamed, world.capacity)
+            }
             _ => return Err(ErrorKind::InvalidInput.into()),
         };
         Ok((Socket(Kind::Memory(one)), Socket(Kind::Memory(two))))
@@ -262,13 +278,24 @@ impl Driver for Manual {
 
     fn watch_signal(&mut self, signal: i32) -> io::Result<Socket> {
         let mut world = self.0.borrow_mut();
+        world.signals.retain(|(_, pipe)| Rc::strong_count(pipe) > 1);
         let pipe = Pipe::new(RECV_MAX);
         world.signals.push((signal, pipe.clone()));
-        Ok(Socket(Kind::Memory(Memory::receiver(pipe))))
+        Ok(Socket(Kind::Memory(Memory::receiver(&world.open, pipe))))
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
+    }
+
+    fn live(&self) -> Live {
+        let world = self.0.borrow();
+        Live {
+            operations: world.ops.len(),
+            // The world has one of its own.
+            sockets: Rc::strong_count(&world.open) - 1,
+            unsent: world.ops.iter().map(Pending::unsent).sum(),
+        }
     }
 
     fn adopt_jobs(&mut self, jobs: &Jobs) -> bool {
@@ -325,6 +352,7 @@ impl World {
                     let addr = accepted.peer_addr().expect("an accepted socket has a peer");
                     Some(Ok(Done::Accepted(Socket(Kind::Memory(accepted)), addr)))
                 }
+                None if !memory.is_listening() => Some(Err(ErrorKind::InvalidInput.into())),
                 None if *wait => None,
                 None => Some(Err(ErrorKind::WouldBlock.into())),
             },
@@ -336,7 +364,12 @@ impl World {
                 .map(|result| result.map(|(bytes, from)| Done::ReceivedFrom(bytes, from))),
             Op::SendTo { socket: Socket(Kind::Memory(memory)), bytes, to } => {
                 let (from, bytes, to) = (memory.clone(), bytes.clone(), to.clone());
-                self.send_datagram(&from, bytes, to.as_ref()).transpose()
+                match self.send_datagram(&from, bytes, to.as_ref()) {
+                    Ok(None) if matches!(to, Some(Address::Unix(_))) => {
+                        Some(Err(ErrorKind::WouldBlock.into()))
+                    }
+                    sent => sent.transpose(),
+                }
             }
             Op::Recv { socket: Socket(Kind::Memory(memory)), max } => {
                 memory.recv((*max).min(recv_max)).map(|result| result.map(Done::Received))
@@ -364,21 +397,24 @@ impl World {
     fn is_ready(&self, key: Key) -> bool {
         match self.ops.get(key).map(|pending| &pending.op) {
             Some(Op::Accept { listener: Socket(Kind::Memory(memory)), wait }) => {
-                !wait || memory.has_connection()
+                !wait || memory.kind() != SocketKind::Listener || memory.is_readable()
             }
             Some(Op::Poll { socket: Socket(Kind::Memory(memory)), interest }) => {
                 is_ready_for(memory, *interest)
             }
             Some(
                 Op::Recv { socket: Socket(Kind::Memory(memory)), .. }
-                | Op::RecvMany { socket: Socket(Kind::Memory(memory)) }
-                | Op::RecvFrom { socket: Socket(Kind::Memory(memory)), .. },
-            ) => memory.is_readable() || memory.kind() == SocketKind::Listener,
+                | Op::RecvMany { socket: Socket(Kind::Memory(memory)) },
+            ) => memory.kind() != SocketKind::Stream || memory.is_readable(),
+            Some(Op::RecvFrom { socket: Socket(Kind::Memory(memory)), .. }) => {
+                memory.kind() != SocketKind::Datagram || memory.is_readable()
+            }
             Some(Op::SendTo { socket: Socket(Kind::Memory(memory)), to, .. }) => {
-                self.recipient(memory, to.as_ref()).is_none_or(|to| to.has_room())
+                matches!(to, Some(Address::Unix(_)))
+                    || self.recipient(memory, to.as_ref()).is_none_or(|to| to.has_room())
             }
             Some(Op::Send { socket: Socket(Kind::Memory(memory)), buffers }) => {
-                memory.is_writable() || buffers.is_empty()
+                memory.kind() != SocketKind::Stream || memory.is_writable() || buffers.is_empty()
             }
             Some(_) => true,
             None => false,
@@ -391,7 +427,7 @@ impl World {
         if self.listeners.contains_key(&addr) {
             return Err(ErrorKind::AddrInUse.into());
         }
-        let memory = Memory::listener(addr.clone());
+        let memory = Memory::listener(&self.open, addr.clone());
         self.listeners.insert(addr, Rc::downgrade(&memory));
         Ok(memory)
     }
@@ -402,7 +438,7 @@ impl World {
         if self.datagrams.contains_key(&addr) {
             return Err(ErrorKind::AddrInUse.into());
         }
-        let memory = Memory::datagrams(addr.clone());
+        let memory = Memory::datagrams(&self.open, addr.clone());
         if addr != UnixAddr::Unnamed.into() {
             self.datagrams.insert(addr, Rc::downgrade(&memory));
         }
@@ -455,7 +491,7 @@ impl World {
             }
             Address::Unix(_) => UnixAddr::Unnamed.into(),
         };
-        let (ours, theirs) = Memory::pair(from, to.clone(), self.capacity);
+        let (ours, theirs) = Memory::pair(&self.open, from, to.clone(), self.capacity);
         match listener.queue(theirs) {
             Listening::Yes => Ok(ours),
             Listening::No => Err(ErrorKind::ConnectionRefused.into()),

@@ -121,12 +121,29 @@ pub trait Driver: 'static {
     /// loop to wait on. `None` where there is no such thing.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
 
+    /// What it holds now.
+    fn live(&self) -> Live;
+
     /// Offers the reactor's queue of jobs to the driver. One that runs them itself (when a test
     /// says so) returns true, and the reactor starts no threads.
     fn adopt_jobs(&mut self, jobs: &Jobs) -> bool {
         let _ = jobs;
         false
     }
+}
+
+/// What a driver holds at one moment: all zero when nothing was begun or everything has ended, so
+/// what is left over after that was leaked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Live {
+    /// Operations whose end was not delivered yet.
+    pub operations: usize,
+    /// Sockets that are not closed, by whomever they are held. The `manual` driver counts those of
+    /// the test, and those nobody has accepted yet, too: it is both ends.
+    pub sockets: usize,
+    /// Bytes that operations hold and have not sent.
+    pub unsent: usize,
 }
 
 /// An operation, with everything it uses until its end.
@@ -183,7 +200,9 @@ pub enum Op {
         /// What to send.
         buffers: Buffers,
     },
-    /// Sends one datagram, whole. Ends in [`Done::Sent`].
+    /// Sends one datagram, whole. Ends in [`Done::Sent`]. A Unix socket that is named here and has
+    /// no room is an error, [`io::ErrorKind::WouldBlock`]: the operating system does not tell
+    /// when it has.
     SendTo {
         /// A socket for datagrams.
         socket: Socket,

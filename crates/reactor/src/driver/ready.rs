@@ -27,7 +27,7 @@ use self::{
 };
 use super::{
     ACCEPTS_PER_TURN, Address, Arena, Buffers, COMPLETIONS_PER_TURN, Completion, Done, Driver,
-    Interest, Key, Op, Socket, SocketKind, socket::Kind,
+    Interest, Key, Live, Op, Socket, SocketKind, socket::Kind,
 };
 
 mod blocks;
@@ -226,7 +226,13 @@ impl Ready {
         self.end_lookers(from, side, completions);
         let Some(pending) = self.ops.get(key) else { return Ok(()) };
         let socket = pending.socket().expect("a queued operation has a socket").clone();
-        self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET).side(side).ready = false;
+        let direction = self.sources.get_mut(from).expect(OF_A_LIVE_SOCKET).side(side);
+        if direction.closed && socket.kind() == SocketKind::Listener {
+            // It was shut down. An accept of TCP says so; that of a Unix socket has nothing to
+            // say, for ever.
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        direction.ready = false;
         self.register(&socket)
     }
 
@@ -405,6 +411,14 @@ impl Driver for Ready {
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.poll.registry().as_fd())
+    }
+
+    fn live(&self) -> Live {
+        Live {
+            operations: self.ops.len(),
+            sockets: self.sources.len() - self.retired.len(),
+            unsent: self.ops.iter().map(Pending::unsent).sum(),
+        }
     }
 }
 

@@ -137,6 +137,7 @@ impl Sink for Connection {
         end(self.reading.borrow_mut().take_waiters());
         end(self.take_handshake());
         let mut writing = self.writing.borrow_mut();
+        writing.listed = false;
         writing.error.get_or_insert(ended);
         let (_, mut unsent) = writing.sent();
         unsent.extend(writing.take_waiting());

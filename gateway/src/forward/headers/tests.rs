@@ -21,7 +21,10 @@ fn fields(lines: &[(&str, &str)]) -> HeaderMap {
 fn upstream_sees(lines: &[(&str, &str)]) -> HeaderMap {
     let session = session();
     let peer = "192.0.2.7".parse().unwrap();
-    to_upstream(&fields(lines), Said { session: &session, peer, request_id: "r-1", asked: None })
+    to_upstream(
+        &fields(lines),
+        Said { session: &session, peer, request_id: "r-1", is_tls: false, asked: None },
+    )
 }
 
 fn values(fields: &HeaderMap, name: &str) -> Vec<String> {
@@ -46,7 +49,13 @@ fn the_upstream_learns_who_asks_and_how() {
 #[test]
 fn a_rewritten_request_carries_what_was_asked_for() {
     let (session, peer) = (session(), "::ffff:192.0.2.7".parse().unwrap());
-    let said = Said { session: &session, peer, request_id: "r", asked: Some("/hello?a=%2f") };
+    let said = Said {
+        session: &session,
+        peer,
+        request_id: "r",
+        is_tls: true,
+        asked: Some("/hello?a=%2f"),
+    };
     let seen = to_upstream(&fields(&[("x-forwarded-uri", "/forged")]), said);
     assert_eq!(values(&seen, "x-forwarded-uri"), ["/hello?a=%2f"]);
     assert_eq!(values(&seen, "x-forwarded-for"), ["192.0.2.7"], "as IPv4, which it is");

@@ -17,6 +17,8 @@ use crate::driver::{Address, SocketKind, UnixAddr};
 pub(in crate::driver) struct Memory {
     local: Address,
     role: Role,
+    /// Counts it.
+    _open: Rc<()>,
 }
 
 enum Role {
@@ -43,19 +45,19 @@ pub(super) struct Pipe {
 }
 
 impl Memory {
-    pub(super) fn listener(local: Address) -> Rc<Self> {
+    pub(super) fn listener(open: &Rc<()>, local: Address) -> Rc<Self> {
         let role = Role::Listener { open: Cell::new(true), queue: RefCell::default() };
-        Rc::new(Memory { local, role })
+        Rc::new(Memory { local, role, _open: open.clone() })
     }
 
-    pub(super) fn datagrams(local: Address) -> Rc<Self> {
+    pub(super) fn datagrams(open: &Rc<()>, local: Address) -> Rc<Self> {
         let role = Role::Datagrams { queue: RefCell::default(), peer: RefCell::default() };
-        Rc::new(Memory { local, role })
+        Rc::new(Memory { local, role, _open: open.clone() })
     }
 
     /// Two sockets for datagrams that know each other.
-    pub(super) fn datagram_pair() -> (Rc<Self>, Rc<Self>) {
-        let ends = [(); 2].map(|()| Self::datagrams(UnixAddr::Unnamed.into()));
+    pub(super) fn datagram_pair(open: &Rc<()>) -> (Rc<Self>, Rc<Self>) {
+        let ends = [(); 2].map(|()| Self::datagrams(open, UnixAddr::Unnamed.into()));
         for (one, other) in [(0, 1), (1, 0)] {
             if let Role::Datagrams { peer, .. } = &ends[one].role {
                 peer.replace(Rc::downgrade(&ends[other]));
@@ -65,18 +67,24 @@ impl Memory {
         (one, two)
     }
 
-    pub(super) fn pair(a: Address, b: Address, capacity: usize) -> (Rc<Self>, Rc<Self>) {
+    pub(super) fn pair(
+        open: &Rc<()>,
+        a: Address,
+        b: Address,
+        capacity: usize,
+    ) -> (Rc<Self>, Rc<Self>) {
         let (one, two) = (Pipe::new(capacity), Pipe::new(capacity));
         let end = |local: Address, peer: Address, incoming: &Rc<Pipe>, outgoing: &Rc<Pipe>| {
             let role =
                 Role::Stream { peer, incoming: incoming.clone(), outgoing: outgoing.clone() };
-            Rc::new(Memory { local, role })
+            Rc::new(Memory { local, role, _open: open.clone() })
         };
         (end(a.clone(), b.clone(), &one, &two), end(b, a, &two, &one))
     }
 
-    pub(super) fn receiver(incoming: Rc<Pipe>) -> Rc<Self> {
-        Rc::new(Memory { local: UnixAddr::Unnamed.into(), role: Role::Receiver { incoming } })
+    pub(super) fn receiver(open: &Rc<()>, incoming: Rc<Pipe>) -> Rc<Self> {
+        let role = Role::Receiver { incoming };
+        Rc::new(Memory { local: UnixAddr::Unnamed.into(), role, _open: open.clone() })
     }
 
     pub(in crate::driver) fn kind(&self) -> SocketKind {
@@ -103,7 +111,10 @@ impl Memory {
 
     pub(in crate::driver) fn shutdown(&self, how: Shutdown) {
         match &self.role {
-            Role::Listener { open, .. } => open.set(false),
+            Role::Listener { open, queue } => {
+                open.set(false);
+                queue.take().iter().for_each(|memory| memory.reset());
+            }
             Role::Datagrams { .. } | Role::Receiver { .. } => {}
             Role::Stream { incoming, outgoing, .. } => {
                 if how != Shutdown::Read {
@@ -133,8 +144,9 @@ impl Memory {
         }
     }
 
-    pub(super) fn has_connection(&self) -> bool {
-        matches!(&self.role, Role::Listener { queue, .. } if !queue.borrow().is_empty())
+    /// Whether somebody may connect to it.
+    pub(super) fn is_listening(&self) -> bool {
+        matches!(&self.role, Role::Listener { open, .. } if open.get())
     }
 
     pub(super) fn recv(&self, max: usize) -> Option<io::Result<Bytes>> {
@@ -197,7 +209,7 @@ impl Memory {
     pub(super) fn is_readable(&self) -> bool {
         match &self.role {
             Role::Datagrams { queue, .. } => !queue.borrow().is_empty(),
-            Role::Listener { queue, .. } => !queue.borrow().is_empty(),
+            Role::Listener { open, queue } => !open.get() || !queue.borrow().is_empty(),
             Role::Receiver { incoming } | Role::Stream { incoming, .. } => {
                 incoming.finished.get() || incoming.broken.get() || incoming.len() > 0
             }
@@ -221,6 +233,7 @@ impl Memory {
                     || outgoing.broken.get()
                     || outgoing.len() < outgoing.capacity
             }
+            Role::Datagrams { .. } => self.peer().is_none_or(|peer| peer.has_room()),
             _ => true,
         }
     }

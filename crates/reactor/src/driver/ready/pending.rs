@@ -83,6 +83,15 @@ impl Pending {
         self.work.looks()
     }
 
+    /// How many bytes it holds and has not sent.
+    pub(super) fn unsent(&self) -> usize {
+        match &self.work {
+            Work::Send { buffers, .. } => buffers.len(),
+            Work::SendTo(datagram) => datagram.0.len(),
+            _ => 0,
+        }
+    }
+
     /// How it ends when it is asked to.
     pub(super) fn cut(&self) -> io::Result<Done> {
         match self.work {
@@ -138,9 +147,7 @@ impl Pending {
             }
             Work::Refused => unreachable!("it is with the finished, not with a source"),
             Work::Send { buffers, sent } => return send(socket, buffers, sent),
-            Work::SendTo(datagram) => {
-                socket.send_to(&datagram.0, datagram.1.as_ref()).map(Done::Sent)
-            }
+            Work::SendTo(datagram) => return send_to(socket, &datagram.0, datagram.1.as_ref()),
         };
         match result {
             Err(error) if error.kind() == ErrorKind::WouldBlock => Attempt::Nothing,
@@ -187,6 +194,24 @@ fn send(socket: &OsSocket, buffers: &mut Buffers, sent: &mut usize) -> Attempt {
             }
         }
     }
+}
+
+fn send_to(socket: &OsSocket, bytes: &[u8], to: Option<&Address>) -> Attempt {
+    for _ in 0..2 {
+        match socket.send_to(bytes, to) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            result => return Attempt::Ended(result.map(Done::Sent)),
+        }
+        // A Unix socket that can send and does not has no room at the other end, which no edge
+        // tells of unless it is connected with that. Twice, as there may be room in between.
+        let full = matches!(to, Some(Address::Unix(_)));
+        match full.then(|| is_ready(socket, Side::Write)) {
+            Some(Ok(true)) => {}
+            Some(Err(error)) => return Attempt::Ended(Err(error)),
+            Some(Ok(false)) | None => return Attempt::Nothing,
+        }
+    }
+    Attempt::Ended(Err(ErrorKind::WouldBlock.into()))
 }
 
 fn is_ready(socket: &OsSocket, side: Side) -> io::Result<bool> {

@@ -237,6 +237,10 @@ impl Retired {
         self.0.borrow().is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
     pub(super) fn take(&self) -> Vec<Key> {
         self.0.take()
     }
@@ -311,7 +315,8 @@ fn send_at_once(fd: &OwnedFd, peer: &Address) {
 fn address(any: SocketAddrAny) -> io::Result<Address> {
     if any.address_family() == AddressFamily::UNIX {
         let unix = SocketAddrUnix::try_from(any)?;
-        if let Some(name) = unix.abstract_name() {
+        // An address without any name counts as an empty one.
+        if let Some(name) = unix.abstract_name().filter(|name| !name.is_empty()) {
             return Ok(UnixAddr::Abstract(name.to_owned()).into());
         }
         return Ok(Address::Unix(match unix.path_bytes() {

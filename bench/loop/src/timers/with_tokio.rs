@@ -1,0 +1,32 @@
+//! tokio on one thread.
+
+use std::pin::Pin;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tokio::time::{Sleep, sleep};
+
+use super::{COUNT, FAR, LONGEST, delays, process_nanos, timed};
+
+pub fn run() -> Vec<f64> {
+    let runtime = Builder::new_current_thread().enable_time().build().expect("it opens nothing");
+    runtime.block_on(async {
+        let mut all = Vec::with_capacity(COUNT);
+        delays().for_each(|delay| set(delay + FAR, &mut all));
+        let (cancelled, ()) = timed(|| drop(all));
+        let mut all = Vec::with_capacity(COUNT);
+        let (inserted, ()) = timed(|| delays().for_each(|delay| set(delay, &mut all)));
+        let start = process_nanos();
+        sleep(LONGEST).await;
+        let fired = (process_nanos() - start) as f64 / COUNT as f64;
+        vec![inserted, fired, cancelled]
+    })
+}
+
+fn set(delay: Duration, all: &mut Vec<Pin<Box<Sleep>>>) {
+    let mut timer = Box::pin(sleep(delay));
+    let pending = timer.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+    assert!(pending, "the shortest is longer than that");
+    all.push(timer);
+}
