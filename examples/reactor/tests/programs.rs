@@ -258,7 +258,7 @@ fn periodic_counts_until_ctrl_c() {
     fs::write(dir.join("below/b"), "678").unwrap();
     let counted = dir.display().to_string();
     test(async move {
-        let program = Program::start(env!("CARGO_BIN_EXE_periodic"), &["0.01", &counted])?;
+        let mut program = Program::start(env!("CARGO_BIN_EXE_periodic"), &["0.01", &counted])?;
         for _ in 0..3 {
             assert_eq!(program.line().await?, "8 bytes");
         }
@@ -271,7 +271,8 @@ fn periodic_counts_until_ctrl_c() {
             }
         };
         assert_eq!(last, format!("counted {times} times"));
-        program.end().await
+        assert!(program.child.wait().timeout(PATIENCE).await?.success());
+        Ok(())
     });
     fs::remove_dir_all(dir).unwrap();
 }
