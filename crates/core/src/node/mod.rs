@@ -122,12 +122,12 @@ enum WayBack {
 }
 
 impl Extra {
-    /// Drops what is in it, and keeps the memory.
+    /// Drops what is in it.
     fn clear(&mut self) {
         self.label = None;
         self.via = None;
-        self.on_cancel.clear();
-        self.places.clear();
+        self.on_cancel = Vec::new();
+        self.places = Vec::new();
         self.on_left = None;
         self.on_unclaimed = None;
     }

@@ -23,9 +23,13 @@ impl Inbound {
 
     /// New bytes from the other end.
     pub(super) fn push(&mut self, bytes: Bytes) {
+        if bytes.is_empty() {
+            return;
+        }
         let place = self.next;
         self.next += bytes.len() as u64;
-        self.put_back(place, bytes);
+        self.len += bytes.len();
+        self.pieces.push_back((place, bytes));
     }
 
     /// As [`push`](Inbound::push) and [`take`](Inbound::take) of what comes when nothing is here: it

@@ -113,8 +113,8 @@ fn copy(small: &mut BytesMut, received: &[u8]) -> Bytes {
 /// As many large pieces may be on their way before another buffer is allocated.
 const BUFFERS: usize = 32;
 const LARGE: usize = 16 * 1024;
-const SMALL: usize = 512;
-const BLOCK: usize = 4096;
+const SMALL: usize = 256;
+const BLOCK: usize = 1024;
 
 #[cfg(test)]
 mod tests {
