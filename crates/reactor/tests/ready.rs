@@ -7,14 +7,15 @@ use std::{
     net::{SocketAddr, TcpStream as StdStream},
     os::fd::AsFd,
     thread,
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
-use common::{ANY, ms};
+use common::{ANY, ms, watch};
 use thence_core::{Failure, all, flow, hosting};
 use thence_reactor::{
     DeferredExt, Elapsed, Reactor, after, draining,
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UnixStream},
     run,
 };
 
@@ -256,4 +257,28 @@ fn a_real_clock_is_never_early() {
         Ok(())
     })
     .unwrap();
+}
+
+#[test]
+fn a_turn_that_has_left_events_behind_says_that_another_is_due() {
+    let mut reactor = Reactor::builder().signals(false).build().unwrap();
+    let pairs: Vec<_> = (0..600)
+        .map(|_| {
+            let (here, there) = std::os::unix::net::UnixStream::pair().unwrap();
+            (UnixStream::from_std(here).unwrap(), there)
+        })
+        .collect();
+    let reads: Vec<_> = pairs.iter().map(|(here, _)| watch(here.read(1))).collect();
+    while reactor.next_timeout() == Some(Duration::ZERO) {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    for (_, mut there) in &pairs {
+        there.write_all(b"x").unwrap();
+    }
+    // Whoever watches the descriptor by edges is told of all of them once.
+    reactor.turn(Some(Duration::ZERO)).unwrap();
+    while reactor.next_timeout() == Some(Duration::ZERO) {
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(reads.iter().filter(|read| read.has_ended()).count(), 600);
 }

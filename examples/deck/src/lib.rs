@@ -28,4 +28,7 @@ mod documents {
 
     #[doc = include_str!("../../../docs/from-twisted.md")]
     struct FromTwisted;
+
+    #[doc = include_str!("../../../docs/reactor.md")]
+    struct Reactor;
 }

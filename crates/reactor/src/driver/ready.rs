@@ -40,6 +40,8 @@ mod source;
 pub struct Ready {
     poll: Poll,
     events: Events,
+    /// There may be more than a turn takes, of which no edge of `poll` will tell.
+    more_events: bool,
     waker: Arc<mio::Waker>,
     ops: Arena<Pending>,
     sources: Arena<Source>,
@@ -65,6 +67,7 @@ impl Ready {
         Ok(Ready {
             poll,
             events: Events::with_capacity(COMPLETIONS_PER_TURN),
+            more_events: false,
             waker,
             ops: Arena::new(),
             sources: Arena::new(),
@@ -258,6 +261,7 @@ impl Ready {
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             other => other?,
         }
+        self.more_events = self.events.iter().count() == COMPLETIONS_PER_TURN;
         for event in &self.events {
             // An event of a source that is gone finds the slot empty, or its next owner, who
             // tries once in vain.
@@ -361,7 +365,7 @@ impl Driver for Ready {
     }
 
     fn has_work(&self) -> bool {
-        !self.finished.is_empty() || !self.listed.is_empty()
+        !self.finished.is_empty() || !self.listed.is_empty() || self.more_events
     }
 
     fn now(&self) -> Instant {

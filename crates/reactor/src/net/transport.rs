@@ -214,7 +214,7 @@ impl Transport {
     }
 
     /// Receives no more for now, so that the other end has to wait; what is on its way already is
-    /// kept.
+    /// kept. A connection that breaks is told as broken all the same.
     pub fn pause(&self) {
         self.0.pause(true);
     }
