@@ -272,7 +272,8 @@ fn a_turn_that_has_left_events_behind_says_that_another_is_due() {
     while reactor.next_timeout() == Some(Duration::ZERO) {
         reactor.turn(Some(Duration::ZERO)).unwrap();
     }
-    for (_, mut there) in &pairs {
+    for (_, there) in &pairs {
+        let mut there = there;
         there.write_all(b"x").unwrap();
     }
     // Whoever watches the descriptor by edges is told of all of them once.
