@@ -114,11 +114,12 @@ impl Write for Io {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = ready!(self.line.stream.poll_flush(cx));
-        // hyper flushes us when it has given us all that it had.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // hyper flushes us when it has given us all that it had. The reactor sends it at the end of
+        // this turn; waiting for that would have hyper look at everything once more, and what goes
+        // wrong the next read or write says. A shutdown waits.
         self.line.is_unsent.set(false);
-        Poll::Ready(flushed)
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -171,6 +171,29 @@ fn sends_keep_their_order() {
     assert_eq!(peer.receive(), None);
 }
 
+#[test]
+fn a_send_to_a_full_socket_is_tried_again_and_those_behind_it_wait() {
+    let mut world = World::new();
+    let peer = world.manual.datagrams(UnixAddr::Path("peer".into())).unwrap();
+    while peer.send_to("filler", peer.local_address()).unwrap() {}
+    let socket = UnixDatagram::unbound().unwrap();
+    let to = || UnixAddr::Path("peer".into());
+    let never = socket.send_to("never", to());
+    let sends = ["one", "two"].map(|text| watch(socket.send_to(text, to())));
+    drop(socket.send_to("left", to()));
+    drop(socket);
+    world.settle();
+    never.cancel();
+    assert!(watch(never).is_cancelled());
+    world.pass(ms(100));
+    assert!(sends.iter().all(|send| !send.has_ended()));
+    while peer.receive().is_some_and(|(bytes, _)| bytes == "filler") {}
+    world.pass(ms(16));
+    sends.iter().for_each(|send| send.ok());
+    let came = std::iter::from_fn(|| peer.receive()).map(|(bytes, _)| bytes);
+    assert_eq!(came.collect::<Vec<_>>(), ["one", "two", "left"]);
+}
+
 /// Sends until the other end has no room; gives how many that were.
 fn fill(world: &mut World, socket: &UnixDatagram) -> usize {
     for sent in 0.. {
@@ -329,11 +352,13 @@ fn a_datagram_that_waits_for_room_holds_a_run_open() {
         drop(socket.send_to(text, Path::new("peer")));
         Ok(())
     };
-    world.reactor.run(send("never")).unwrap();
+    world.reactor.run(send("cut")).unwrap();
     assert_eq!(world.manual.now() - begun, ms(500), "until the drain's deadline");
     while peer.receive().is_some() {}
     world.reactor.run(send("in time")).unwrap();
-    assert_eq!(world.manual.now() - begun, ms(500));
+    assert!(world.manual.now() - begun < ms(600));
+    assert_eq!(peer.receive().unwrap().0, "in time");
+    assert_eq!(peer.receive(), None);
 }
 
 /// The same on sockets of the operating system, and what only it does.

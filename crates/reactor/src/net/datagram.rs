@@ -65,12 +65,9 @@ impl<A: Place> Datagrams<A> {
     }
 
     pub(super) fn send(&self, bytes: Bytes, to: Option<Address>, trigger: Trigger<()>) {
-        let to = match to {
-            Some(Address::Unix(to)) if self.as_fd().is_some() => {
-                return self.0.unix_sends.send(bytes, to, trigger);
-            }
-            Some(to) => Some(to),
-            None => self.0.remembered.borrow().clone(),
+        let to = match to.or_else(|| self.0.remembered.borrow().clone()) {
+            Some(Address::Unix(to)) => return self.0.unix_sends.send(bytes, to, trigger),
+            to => to,
         };
         let hub = &self.0.hub;
         let sending =

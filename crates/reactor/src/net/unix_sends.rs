@@ -1,8 +1,7 @@
-//! Datagrams to Unix sockets that are not the other end of a pair.
+//! Datagrams to Unix sockets that are named, not connected with.
 //!
-//! Linux cannot wait until such a socket has room: every send that finds none makes the sending
-//! socket ready to write again (unix(7), `unix_dgram_sendmsg`), and a driver that tries on each edge
-//! would do nothing else. So these are tried without a driver, and after a while again.
+//! Nothing tells when such a socket has room again, so a driver does not wait for it
+//! ([`Op::SendTo`]): these are tried again after a while.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,18 +12,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustix::net::{SendFlags, SocketAddrUnix};
+use rustix::net::SocketAddrUnix;
 use thence_core::{Failure, Trigger};
 
 use super::{UnixAddr, handout};
 use crate::{
-    driver::{Done, Key, Socket},
-    hub::{Due, Flush, Hub, Sink},
+    driver::{Done, Key, Op, Socket},
+    hub::{Due, Hub, Sink},
     time::later,
 };
 
-/// What is to be sent by one socket, in order. Whatever calls back holds it, so it lives as long as
-/// something waits.
+/// What is to be sent by one socket. One at a time is tried, so that they keep their order; the
+/// operation or the timer of that holds this as long as something waits.
 pub(super) struct UnixSends {
     hub: Rc<Hub>,
     socket: Socket,
@@ -38,41 +37,33 @@ impl UnixSends {
         Rc::new(UnixSends { hub, socket, waiting: RefCell::default(), pause })
     }
 
-    /// Sends in the next turn, as a driver would. The trigger has no hook for a request: it stops at
-    /// once then, and its datagram is left out.
+    /// The trigger has no hook for a request: it stops at once then, and its datagram is left out
+    /// unless the driver has it.
     pub(super) fn send(self: &Rc<Self>, bytes: Bytes, to: UnixAddr, trigger: Trigger<()>) {
-        if !self.hub.is_alive() {
-            return trigger.fail(failure(&to, io::Error::other("the reactor of this has ended")));
-        }
         let mut waiting = self.waiting.borrow_mut();
         waiting.push_back((bytes, to, trigger));
-        // Otherwise somebody sees to it already.
-        if waiting.len() == 1 {
+        let first = waiting.len() == 1;
+        drop(waiting);
+        if first {
             self.hub.unsent.set(self.hub.unsent.get() + 1);
-            self.hub.tell_later(self.clone());
+            self.go();
         }
     }
 
-    /// Sends what there is room for.
+    /// Has the driver try the first of them.
     fn go(self: &Rc<Self>) {
         loop {
-            let mut waiting = self.waiting.borrow_mut();
-            let Some((bytes, to, trigger)) = waiting.front() else { break };
-            let sent = match trigger.is_cancelled() {
-                true => Ok(()),
-                false => self.try_send(bytes, to),
-            };
-            if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-                drop(waiting);
-                return self.go_later();
-            }
-            let first = waiting.pop_front();
+            self.leave_out_cancelled();
+            let waiting = self.waiting.borrow();
+            let Some((bytes, to, _)) = waiting.front() else { break };
+            let (bytes, to) = (bytes.clone(), Some(to.clone().into()));
             drop(waiting);
-            self.pause.set(FIRST_PAUSE);
-            match (first, sent) {
-                (Some((_, _, trigger)), Ok(())) => trigger.fire(()),
-                (Some((_, to, trigger)), Err(error)) => trigger.fail(failure(&to, error)),
-                (None, _) => {}
+            match self
+                .hub
+                .submit(Op::SendTo { socket: self.socket.clone(), bytes, to }, self.clone())
+            {
+                Ok(_) => return,
+                Err(error) => self.end_first(Err(error)),
             }
         }
         self.hub.unsent.set(self.hub.unsent.get() - 1);
@@ -86,10 +77,24 @@ impl UnixSends {
         self.hub.at(later(self.hub.now(), pause), go);
     }
 
-    fn try_send(&self, bytes: &[u8], to: &UnixAddr) -> io::Result<()> {
-        let fd = self.socket.as_fd().ok_or(io::ErrorKind::Unsupported)?;
-        rustix::net::sendto(fd, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL, &address(to)?)?;
-        Ok(())
+    fn leave_out_cancelled(&self) {
+        loop {
+            let mut waiting = self.waiting.borrow_mut();
+            let cancelled = waiting.front().is_some_and(|(_, _, trigger)| trigger.is_cancelled());
+            let first = if cancelled { waiting.pop_front() } else { None };
+            drop(waiting);
+            let Some((_, _, trigger)) = first else { return };
+            handout::stop(trigger);
+        }
+    }
+
+    fn end_first(&self, result: io::Result<()>) {
+        let first = self.waiting.borrow_mut().pop_front();
+        let Some((_, to, trigger)) = first else { return };
+        match result {
+            Ok(()) => trigger.fire(()),
+            Err(error) => trigger.fail(Failure::from(error).context(format!("send to {to}"))),
+        }
     }
 
     fn stop(&self) {
@@ -101,16 +106,15 @@ impl UnixSends {
     }
 }
 
-impl Flush for UnixSends {
-    fn flush(self: Rc<Self>) {}
-
-    fn told(self: Rc<Self>) {
+impl Sink for UnixSends {
+    fn completed(self: Rc<Self>, _: Key, result: io::Result<Done>) {
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            return self.go_later();
+        }
+        self.pause.set(FIRST_PAUSE);
+        self.end_first(result.map(drop));
         self.go();
     }
-}
-
-impl Sink for UnixSends {
-    fn completed(self: Rc<Self>, _: Key, _: io::Result<Done>) {}
 
     fn abandoned(&self) {
         self.stop();
@@ -137,10 +141,6 @@ pub(super) fn address(to: &UnixAddr) -> io::Result<SocketAddrUnix> {
         UnixAddr::Path(path) => Ok(SocketAddrUnix::new(path)?),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "nobody can be there")),
     }
-}
-
-fn failure(to: &UnixAddr, error: io::Error) -> Failure {
-    Failure::from(error).context(format!("send to {to}"))
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
