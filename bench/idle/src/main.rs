@@ -11,16 +11,16 @@ mod load;
 use std::process::ExitCode;
 
 use servers::{
-    Asked, LIBUV, MONOIO, RAW, SMOL, Server, THENCE, THENCE_CHAIN, TOKIO, TOKIO_SHARED, TWISTED,
-    command_line,
+    Asked, LIBUV, MONOIO, RAW, SMOL, Server, THENCE, THENCE_CHAIN, THENCE_PROTOCOL, TOKIO,
+    TOKIO_SHARED, TWISTED, command_line,
 };
 
 /// The rows of the table.
-const SERVERS: [Server; 9] =
-    [RAW, LIBUV, MONOIO, TOKIO_SHARED, TOKIO, SMOL, TWISTED, THENCE, THENCE_CHAIN];
+const SERVERS: [Server; 10] =
+    [RAW, LIBUV, MONOIO, TOKIO_SHARED, TOKIO, SMOL, TWISTED, THENCE_PROTOCOL, THENCE, THENCE_CHAIN];
 
 /// The places in [`SERVERS`] of our own.
-const OURS: [usize; 2] = [7, 8];
+const OURS: [usize; 3] = [7, 8, 9];
 
 fn main() -> ExitCode {
     let sessions = match command_line("idle", 2, &SERVERS) {

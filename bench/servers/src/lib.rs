@@ -63,6 +63,9 @@ pub const LIBUV: Server =
 /// Twisted on its epoll reactor.
 pub const TWISTED: Server =
     Server { name: "twisted", what: "Twisted", kind: Kind::There(with_twisted::command) };
+/// thence, a protocol for each connection.
+pub const THENCE_PROTOCOL: Server =
+    here("thence-protocol", "thence, Protocol", with_thence::serve_protocols);
 /// thence, a flow for each connection.
 pub const THENCE: Server = here("thence", "thence, a flow each", with_thence::serve_flows);
 /// thence, a chain for each connection.

@@ -1,13 +1,19 @@
-//! thence on its `ready` driver, once as flows and once as chains: a pending read each.
+//! thence on its `ready` driver: as protocols, and as flows and chains with a pending read each.
 
 use std::io;
 use std::rc::Rc;
 
+use bytes::Bytes;
 use measure::process::announce;
 use thence_core::{Deferred, Failure, flow};
-use thence_reactor::net::{TcpListener, TcpStream};
+use thence_reactor::net::{Protocol, TcpListener, TcpStream, Transport, drive};
 
 use super::{LISTEN, READ};
+
+/// A protocol for each connection.
+pub fn serve_protocols() -> io::Result<()> {
+    serve(|socket| drive(socket, Echo))
+}
 
 /// A flow for each connection.
 pub fn serve_flows() -> io::Result<()> {
@@ -29,6 +35,14 @@ fn serve(echo: fn(TcpStream) -> Deferred<()>) -> io::Result<()> {
         }
     });
     served.map_err(|failure: Failure| io::Error::other(failure.to_string()))
+}
+
+struct Echo;
+
+impl Protocol for Echo {
+    fn received(&mut self, transport: &Transport, bytes: Bytes) {
+        transport.send(bytes);
+    }
 }
 
 async fn echo(socket: TcpStream) -> Result<(), Failure> {

@@ -10,10 +10,14 @@ mod load;
 
 use std::process::ExitCode;
 
-use servers::{Asked, LIBUV, MONOIO, RAW, SMOL, Server, THENCE, THENCE_CHAIN, TOKIO, command_line};
+use servers::{
+    Asked, LIBUV, MONOIO, RAW, SMOL, Server, THENCE, THENCE_CHAIN, THENCE_PROTOCOL, TOKIO,
+    command_line,
+};
 
 /// The rows of the table.
-const SERVERS: [Server; 7] = [RAW, LIBUV, MONOIO, TOKIO, SMOL, THENCE, THENCE_CHAIN];
+const SERVERS: [Server; 8] =
+    [RAW, LIBUV, MONOIO, TOKIO, SMOL, THENCE_PROTOCOL, THENCE, THENCE_CHAIN];
 
 /// The place in [`SERVERS`] of what all others are compared with.
 const REFERENCE: usize = 0;
@@ -22,7 +26,7 @@ const REFERENCE: usize = 0;
 const PEER: usize = 3;
 
 /// The places of our own.
-const OURS: [usize; 2] = [5, 6];
+const OURS: [usize; 3] = [5, 6, 7];
 
 fn main() -> ExitCode {
     let sessions = match command_line("short", 4, &SERVERS) {

@@ -252,7 +252,8 @@ fn it_keeps_a_backtrace_when_the_environment_asks_for_one() {
     );
     assert!(without.contains("kept: false"), "{without}");
     let with = child("1");
-    assert!(with.contains("backtrace:\n") && with.contains("failure::outer"), "{with}");
+    // Its path is there only where the build kept more than lines.
+    assert!(with.contains("backtrace:\n") && with.contains("outer\n"), "{with}");
     assert!(with.contains("kept: true"), "{with}");
 }
 
