@@ -18,8 +18,8 @@ pub(crate) struct Line {
     pub(crate) is_over: Cell<bool>,
     /// Whether something has come of which no message was made yet.
     pub(crate) has_begun: Cell<bool>,
-    /// Whether something was written of which it is not known that the system has it.
-    is_unsent: Cell<bool>,
+    /// Whether hyper has written something and not flushed it yet.
+    is_unflushed: Cell<bool>,
 }
 
 impl Line {
@@ -28,13 +28,14 @@ impl Line {
             stream: stream.into(),
             is_over: Cell::default(),
             has_begun: Cell::default(),
-            is_unsent: Cell::default(),
+            is_unflushed: Cell::default(),
         })
     }
 
-    /// Whether nothing is on its way in or out, as far as it can tell.
+    /// Whether hyper has nothing on its way in or out, as far as it can tell. What it has flushed is
+    /// the stream's, which outlives it.
     pub(crate) fn is_quiet(&self) -> bool {
-        !(self.is_over.get() || self.has_begun.get() || self.is_unsent.get())
+        !(self.is_over.get() || self.has_begun.get() || self.is_unflushed.get())
     }
 }
 
@@ -96,7 +97,7 @@ impl Write for Io {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = self.line.stream.poll_write(cx, bytes);
-        self.line.is_unsent.set(true);
+        self.line.is_unflushed.set(true);
         written
     }
 
@@ -106,7 +107,7 @@ impl Write for Io {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = self.line.stream.poll_write_vectored(cx, slices);
-        self.line.is_unsent.set(true);
+        self.line.is_unflushed.set(true);
         written
     }
 
@@ -118,7 +119,7 @@ impl Write for Io {
         // hyper flushes us when it has given us all that it had. The reactor sends it at the end of
         // this turn; waiting for that would have hyper look at everything once more, and what goes
         // wrong the next read or write says. A shutdown waits.
-        self.line.is_unsent.set(false);
+        self.line.is_unflushed.set(false);
         Poll::Ready(Ok(()))
     }
 
