@@ -5,8 +5,9 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::fault::{Fault, Step};
-use crate::node::{Next, Passing, Site, Slot, Work, run_guarded};
+use crate::node::{Next, Passing, Site, Work};
 use crate::outcome::{Never, Outcome, Stop, lane};
+use crate::slot::Slot;
 use crate::steps::{AndThen, Arrive};
 use crate::{Deferred, IntoDeferred};
 
@@ -125,23 +126,19 @@ impl<E: Fault> Rounds<E> {
     /// Ends the rounds with an error.
     fn fail<T>(&self, error: E, trail: E::Trail) -> Slot<T, Never> {
         self.failed.replace(Some((error, trail)));
-        Slot::new(Outcome::Stop(Stop::Cancelled))
+        Slot::Stop(Stop::Cancelled)
     }
 
     /// The end of all, from that of the last round.
-    fn end<T>(&self, last: Outcome<T, Never>) -> Slot<T, E> {
+    fn end<T>(&self, last: Slot<T, Never>) -> Slot<T, E> {
         if let Some((error, trail)) = self.failed.take() {
-            let mut slot = Slot { outcome: Outcome::Err(error), trail };
+            let mut slot = Slot::Err(error, trail);
             // Whoever waits adds the last.
             let step = Step { site: self.site, label: None };
-            run_guarded(|| (1..self.begun.get()).for_each(|_| slot.passed(step)));
+            (1..self.begun.get()).for_each(|_| slot.passed(step));
             return slot;
         }
-        Slot::new(match last {
-            Outcome::Ok(value) => Outcome::Ok(value),
-            Outcome::Stop(stop) => Outcome::Stop(stop),
-            Outcome::Err(never) => match never {},
-        })
+        last.without_error()
     }
 }
 
@@ -209,7 +206,7 @@ where
 
     fn came(mut self, value: T) -> Next<T, Never> {
         if (self.done)(&value) {
-            return Next::Done(Slot::new(Outcome::Ok(value)));
+            return Next::Done(Slot::Ok(value));
         }
         drop(value);
         Next::Wait(begin(self.rounds.site, move || self.round()))
@@ -228,20 +225,15 @@ where
     const LANES: u8 = lane::ERR;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, Never> {
-        match slot.outcome {
-            Outcome::Err(error) => (self.0)(error, slot.trail),
-            Outcome::Ok(value) => Next::Done(Slot::new(Outcome::Ok(value))),
-            Outcome::Stop(stop) => Next::Done(Slot::new(Outcome::Stop(stop))),
+        match slot {
+            Slot::Err(error, trail) => (self.0)(error, trail),
+            slot => Next::Done(slot.without_error()),
         }
     }
 
     fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, Never> {
         from.keep_way_back::<T>();
-        match slot.outcome {
-            Outcome::Ok(value) => Slot::new(Outcome::Ok(value)),
-            Outcome::Stop(stop) => Slot::new(Outcome::Stop(stop)),
-            Outcome::Err(_) => unreachable!("an error goes to the callback"),
-        }
+        slot.without_error()
     }
 }
 
@@ -258,17 +250,17 @@ where
     const KEEPS_WAY_BACK: bool = true;
 
     fn call(mut self, slot: Slot<T, E>) -> Next<T, Never> {
-        match slot.outcome {
-            Outcome::Ok(value) => (self.0)(value),
-            _ => Next::Done(self.pass(slot, Passing::READY)),
+        match slot {
+            Slot::Ok(value) => (self.0)(value),
+            slot => Next::Done(self.pass(slot, Passing::READY)),
         }
     }
 
     fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<T, Never> {
-        match slot.outcome {
-            Outcome::Err(error) => self.1.fail(error, slot.trail),
-            Outcome::Stop(stop) => Slot::new(Outcome::Stop(stop)),
-            Outcome::Ok(_) => unreachable!("a value goes to the callback"),
+        match slot {
+            Slot::Err(error, trail) => self.1.fail(error, trail),
+            Slot::Stop(stop) => Slot::Stop(stop),
+            Slot::Ok(_) => unreachable!("a value goes to the callback"),
         }
     }
 }
@@ -298,8 +290,8 @@ fn again<T: 'static, E: Fault>(
         if let Some(way_back) = from.way_back() {
             trigger.on_unclaimed(way_back);
         }
-        trigger.settle_slot(rounds.end(slot.outcome));
-        Slot::<(), Never>::new(Outcome::Ok(()))
+        trigger.settle_slot(rounds.end(slot));
+        Slot::<(), Never>::Ok(())
     });
     drop(all.step(arrive, site));
     result

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use crate::fault::{CannotFail, Fault, Step};
-use crate::node::{
-    self, CancelRef, Handle, Next, Node, Passing, Site, Slot, Source, Work, cx, here,
-};
+use crate::node::{self, CancelRef, Handle, Next, Node, Passing, Site, Source, Work, cx, here};
 use crate::outcome::{Never, Outcome, Stop};
+use crate::slot::Slot;
 use crate::{Failure, Trigger};
 
 /// The receiving end of something that finishes later.
@@ -54,7 +53,7 @@ impl<T: 'static, E: Fault> Drop for Ready<T, E> {
     #[inline]
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take()
-            && (std::mem::needs_drop::<T>() || !slot.outcome.is_ok())
+            && (std::mem::needs_drop::<T>() || !slot.is_ok())
         {
             node::discard(slot, self.site);
         }
@@ -149,7 +148,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     #[inline]
     pub fn ok(value: T) -> Self {
-        Self::ready(Slot::new(Outcome::Ok(value)), here())
+        Self::ready(Slot::Ok(value), here())
     }
 
     /// One that has ended with an error.
@@ -177,7 +176,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     pub fn ended(outcome: Outcome<T, E>) -> Self {
         let site = here();
-        let mut slot = Slot::new(outcome);
+        let mut slot = Slot::from(outcome);
         slot.passed(Step { site, label: None });
         Self::ready(slot, site)
     }
@@ -403,7 +402,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             Inner::Node(handle) => handle.take_done(),
             Inner::Ready(ready) => ready.into_slot(),
         };
-        if W::GIVES_OUTCOME && !slot.outcome.is_ok() {
+        if W::GIVES_OUTCOME && !slot.is_ok() {
             // Only a node can tell of it, should nobody take it.
             let ended = Handle::ended(cx(), slot, site);
             return Deferred(Inner::Node(ended.attach_ended(cx(), work, site)));
@@ -421,7 +420,7 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
 ) -> Deferred<W::Value, W::Error> {
     let step = Step { site, label: None };
     let cx = cx();
-    if W::LANES & slot.outcome.lane() == 0 {
+    if W::LANES & slot.lane() == 0 {
         let mut slot = work.pass(slot, Passing::READY);
         slot.passed(step);
         if std::mem::needs_drop::<W>() {
@@ -436,21 +435,17 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
     }
     // A value goes in and comes out in parts; see `Node::put`.
     let ran = match slot {
-        Slot { outcome: Outcome::Ok(value), trail } => {
-            cx.run_now(site, || work.call(Slot { outcome: Outcome::Ok(value), trail }))
-        }
+        Slot::Ok(value) => cx.run_now(site, || work.call(Slot::Ok(value))),
         slot => cx.run_now(site, || work.call(slot)),
     };
     match ran {
-        Ok(Next::Done(Slot { outcome: Outcome::Ok(value), trail })) => {
-            Deferred::ready(Slot { outcome: Outcome::Ok(value), trail }, site)
-        }
+        Ok(Next::Done(Slot::Ok(value))) => Deferred::ready(Slot::Ok(value), site),
         Ok(Next::Done(mut slot)) => {
             slot.passed(step);
             Deferred::ready(slot, site)
         }
         Ok(Next::Wait(inner)) => inner,
-        Err(panic) => Deferred::ready(Slot::new(Outcome::Stop(Stop::Panicked(panic))), site),
+        Err(panic) => Deferred::ready(Slot::Stop(Stop::Panicked(panic)), site),
     }
 }
 
@@ -540,7 +535,7 @@ pub trait IntoDeferred: sealed::IntoNext<Self::Value, Self::Error> {
 }
 
 pub(crate) mod sealed {
-    use super::{Deferred, Fault, Inner, Next, Outcome, Slot};
+    use super::{Deferred, Fault, Inner, Next};
 
     #[diagnostic::on_unimplemented(
         message = "only a `Result` and a `Deferred` are what a step may go on with",
@@ -554,7 +549,7 @@ pub(crate) mod sealed {
     impl<T: 'static, E: Fault> IntoNext<T, E> for Result<T, E> {
         #[inline]
         fn into_next(self) -> Next<T, E> {
-            Next::Done(Slot::new(Outcome::from(self)))
+            Next::Done(self.into())
         }
     }
 

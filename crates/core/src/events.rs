@@ -10,9 +10,10 @@ use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 pub use self::stream::{Events, events};
-use crate::node::{Passing, Site, Slot};
+use crate::node::{Passing, Site};
 use crate::outcome::{Never, Outcome};
 use crate::report::{Report, raise};
+use crate::slot::Slot;
 use crate::{Deferred, Failure, Stop, Trigger, all_settled};
 
 /// A set of handlers, by event type.
@@ -294,15 +295,15 @@ impl<E: 'static> Handler<E> {
 fn told<E>(site: Site) -> impl FnOnce(Slot<(), Failure>, Passing) -> Slot<bool, Never> {
     move |mut slot, _| {
         slot.passed(crate::Step { site, label: None });
-        let report = match &slot.outcome {
-            Outcome::Ok(()) => None,
-            Outcome::Err(failure) => Some(Report::failed(failure, &slot.trail)),
-            Outcome::Stop(stop) => Report::stopped(stop, site),
+        let report = match &slot {
+            Slot::Ok(()) => None,
+            Slot::Err(failure, trail) => Some(Report::failed(failure, trail)),
+            Slot::Stop(stop) => Report::stopped(stop, site),
         };
         if let Some(report) = report {
             raise(&report.caused_by(type_name::<E>()));
         }
-        Slot::new(Outcome::Ok(slot.outcome.is_ok()))
+        Slot::Ok(slot.is_ok())
     }
 }
 
@@ -436,7 +437,7 @@ impl Reaction for () {
 impl Reaction for Result<(), Failure> {
     fn into_reaction(self) -> Deferred<(), Failure> {
         // Without a step of its own: a trail begins where the handler was added.
-        Deferred::ready(Slot::new(self.into()), Location::caller())
+        Deferred::ready(self.into(), Location::caller())
     }
 }
 

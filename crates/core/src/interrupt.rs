@@ -7,8 +7,9 @@ use std::rc::Rc;
 
 use crate::deferred::{Canceller, Inner};
 use crate::fault::Fault;
-use crate::node::{Detacher, Passing, Slot};
+use crate::node::{Detacher, Passing};
 use crate::outcome::{Never, Outcome};
+use crate::slot::Slot;
 use crate::steps::Arrive;
 use crate::{Deferred, Trigger};
 
@@ -73,7 +74,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
                 }
                 None => from.give_back(slot, site),
             }
-            Slot::<(), Never>::new(Outcome::Ok(()))
+            Slot::<(), Never>::Ok(())
         });
         let above = self.step(arrive, site);
         let canceller = above.canceller();

@@ -7,9 +7,9 @@ use std::rc::Rc;
 use crate::Deferred;
 use crate::fault::Fault;
 use crate::many::{Arrival, Kept, gather};
-use crate::node::{Passing, Site, Slot, discard};
-use crate::outcome::Outcome;
-use crate::steps::{Arrive, error_lane};
+use crate::node::{Passing, Site, discard};
+use crate::slot::Slot;
+use crate::steps::Arrive;
 
 /// All values of a tuple of two to eight Deferreds. The first error or Stop asks the others to
 /// end, and is its end, as in [`all`](crate::all).
@@ -96,13 +96,13 @@ fn collect<V: 'static, E: Fault>(
     let mut values = Some(values);
     let mut end: Option<Slot<V, E>> = None;
     gather(inputs, site, move |arrival, members, trigger| match arrival {
-        Arrival::One(_, slot, _) => match slot.outcome {
-            Outcome::Ok(()) => {}
-            outcome if end.is_none() => {
-                end = Some(error_lane(outcome, slot.trail));
+        Arrival::One(_, slot, _) => match slot {
+            Slot::Ok(()) => {}
+            slot if end.is_none() => {
+                end = Some(slot.without_value());
                 members.cancel();
             }
-            outcome => discard(Slot { outcome, trail: slot.trail }, site),
+            slot => discard(slot, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
@@ -150,11 +150,10 @@ fn put_aside<T: 'static, E: Fault>(
     aside: Rc<Aside<T>>,
     site: Site,
 ) -> Deferred<(), E> {
-    let keep = move |slot: Slot<T, E>, from: Passing| Slot {
-        outcome: slot.outcome.map(|value| {
+    let keep = move |slot: Slot<T, E>, from: Passing| {
+        slot.map(|value| {
             aside.0.replace(Some(Kept::new(value, from)));
-        }),
-        trail: slot.trail,
+        })
     };
     d.step(Arrive::new(keep), site)
 }

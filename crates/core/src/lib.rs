@@ -43,6 +43,7 @@ mod report;
 mod scope;
 mod semaphore;
 mod shared;
+mod slot;
 mod steps;
 pub mod testing;
 mod trigger;

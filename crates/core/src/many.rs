@@ -11,9 +11,10 @@ use std::rc::Rc;
 
 use crate::deferred::Canceller;
 use crate::fault::{Fault, Step};
-use crate::node::{Passing, Site, Slot, discard};
+use crate::node::{Passing, Site, discard};
 use crate::outcome::{Never, Outcome, Stop};
-use crate::steps::{Arrive, error_lane};
+use crate::slot::Slot;
+use crate::steps::Arrive;
 use crate::{Deferred, Failure, Trigger};
 
 /// Every value, in the order of the inputs. The first error or Stop asks the rest to end, and is
@@ -41,13 +42,13 @@ pub fn all<T: 'static, E: Fault>(
     values.resize_with(inputs.len(), || None);
     let mut end: Option<Slot<Vec<T>, E>> = None;
     gather(inputs, site, move |arrival, members, trigger| match arrival {
-        Arrival::One(index, slot, from) => match slot.outcome {
-            Outcome::Ok(value) => values[index] = Some(Kept::new(value, from)),
-            outcome if end.is_none() => {
-                end = Some(error_lane(outcome, slot.trail));
+        Arrival::One(index, slot, from) => match slot {
+            Slot::Ok(value) => values[index] = Some(Kept::new(value, from)),
+            slot if end.is_none() => {
+                end = Some(slot.without_value());
                 members.cancel();
             }
-            outcome => discard(Slot { outcome, trail: slot.trail }, site),
+            slot => discard(slot, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
@@ -97,8 +98,9 @@ pub fn all_settled<T: 'static, E: Fault>(
     let mut ends: Vec<Option<(Outcome<T, E>, Left<T, E>)>> = Vec::new();
     ends.resize_with(inputs.len(), || None);
     gather(inputs, site, move |arrival, _, trigger| match arrival {
-        Arrival::One(index, Slot { outcome, trail }, from) => {
-            ends[index] = Some((outcome, Left { trail, way: from.way_back(), site }));
+        Arrival::One(index, slot, from) => {
+            let left = Left { trail: slot.trail(), way: from.way_back(), site };
+            ends[index] = Some((slot.into_outcome(), left));
         }
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
@@ -181,23 +183,23 @@ pub fn first_ok<T: 'static, E: Fault>(
     let mut failed: Vec<(usize, E, E::Trail)> = Vec::new();
     let mut stopped = None;
     gather(inputs, site, move |arrival, members, trigger| match arrival {
-        Arrival::One(index, slot, from) => match slot.outcome {
-            Outcome::Ok(value) if won.is_none() => {
-                let slot = Slot::new(Outcome::Ok(value));
+        Arrival::One(index, slot, from) => match slot {
+            Slot::Ok(value) if won.is_none() => {
+                let slot = Slot::Ok(value);
                 won = Some(Won { slot, way: from.way_back() });
                 members.cancel();
             }
-            Outcome::Ok(value) => Kept::new(value, from).give_back(),
-            Outcome::Err(error) => failed.push((index, error, slot.trail)),
-            Outcome::Stop(stop) if won.is_none() && stopped.is_none() => stopped = Some(stop),
-            outcome => discard(Slot { outcome, trail: slot.trail }, site),
+            Slot::Ok(value) => Kept::new(value, from).give_back(),
+            Slot::Err(error, trail) => failed.push((index, error, trail)),
+            Slot::Stop(stop) if won.is_none() && stopped.is_none() => stopped = Some(stop),
+            slot => discard(slot, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
             if won.is_some() || !failed.is_empty() {
                 // It is not the end, so nobody else tells of it.
                 if let Some(stop) = stopped.take() {
-                    discard(Slot::<T, E>::new(Outcome::Stop(stop)), site);
+                    discard(Slot::<T, E>::Stop(stop), site);
                 }
             }
             if let Some(won) = won.take() {
@@ -350,7 +352,7 @@ where
             let (gathering, members) = (gathering.clone(), members.clone());
             let arrive = Arrive::new(move |slot, from| {
                 arrived(&gathering, &members, index, slot, from);
-                Slot::<(), Never>::new(Outcome::Ok(()))
+                Slot::<(), Never>::Ok(())
             });
             // One by one, so that what has ended arrives in the order of the inputs.
             cx.while_handing(|| drop(input.step(arrive, site)));
@@ -405,17 +407,20 @@ impl<T: 'static> Kept<T> {
 
 /// What becomes of an outcome that nobody looks at.
 struct Left<T: 'static, E: Fault> {
-    trail: E::Trail,
+    /// Of an error.
+    trail: Option<E::Trail>,
     way: Option<Box<dyn FnOnce(T)>>,
     site: Site,
 }
 
 impl<T: 'static, E: Fault> Left<T, E> {
     fn take(self, outcome: Outcome<T, E>) {
-        match outcome {
-            Outcome::Ok(value) => Kept { value, way: self.way }.give_back(),
-            outcome => discard(Slot { outcome, trail: self.trail }, self.site),
-        }
+        let slot = match (outcome, self.trail) {
+            (Outcome::Ok(value), _) => return Kept { value, way: self.way }.give_back(),
+            (Outcome::Err(error), Some(trail)) => Slot::Err(error, trail),
+            (outcome, _) => outcome.into(),
+        };
+        discard(slot, self.site);
     }
 }
 
@@ -434,8 +439,8 @@ impl<T: 'static, E: Fault> Won<T, E> {
 }
 
 fn lose<T: 'static, E: Fault>(slot: Slot<T, E>, from: Passing, site: Site) {
-    match slot.outcome {
-        Outcome::Ok(value) => Kept::new(value, from).give_back(),
-        outcome => discard(Slot { outcome, trail: slot.trail }, site),
+    match slot {
+        Slot::Ok(value) => Kept::new(value, from).give_back(),
+        slot => discard(slot, site),
     }
 }

@@ -130,14 +130,6 @@ impl<T, E: Fault> Outcome<T, E> {
             Self::Stop(stop) => Outcome::Stop(stop),
         }
     }
-
-    pub(crate) fn lane(&self) -> u8 {
-        match self {
-            Self::Ok(_) => lane::OK,
-            Self::Err(_) => lane::ERR,
-            Self::Stop(_) => lane::STOP,
-        }
-    }
 }
 
 impl<T> Outcome<T, Failure> {

@@ -7,8 +7,9 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::Stop;
 use crate::fault::{Fault, Step};
-use crate::{Outcome, Stop};
+use crate::slot::Slot;
 
 /// Something that reached its end unhandled: an error, a panic, or a lost trigger.
 ///
@@ -360,15 +361,11 @@ pub fn raise(report: &Report) {
 }
 
 /// Reports what is unhandled of an outcome and drops the rest.
-pub(crate) fn unclaimed<T, E: Fault>(
-    outcome: Outcome<T, E>,
-    trail: &E::Trail,
-    site: &'static Location<'static>,
-) {
-    match outcome {
-        Outcome::Ok(value) => drop(value),
-        Outcome::Err(error) => raise(&Report::failed(&error, trail)),
-        Outcome::Stop(stop) => {
+pub(crate) fn unclaimed<T, E: Fault>(slot: Slot<T, E>, site: &'static Location<'static>) {
+    match slot {
+        Slot::Ok(value) => drop(value),
+        Slot::Err(error, trail) => raise(&Report::failed(&error, &trail)),
+        Slot::Stop(stop) => {
             if let Some(report) = Report::stopped(&stop, site) {
                 raise(&report);
             }

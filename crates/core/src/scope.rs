@@ -8,8 +8,9 @@ use std::rc::Rc;
 
 use crate::deferred::Canceller;
 use crate::fault::Fault;
-use crate::node::{Site, Slot, cx, discard, run_guarded};
+use crate::node::{Site, cx, discard, run_guarded};
 use crate::outcome::{Never, Outcome, Stop};
+use crate::slot::Slot;
 use crate::steps::{Arrive, Then};
 use crate::{Deferred, Failure, Step, Trigger};
 
@@ -239,7 +240,7 @@ impl Scope {
                     Some(first) => first.map(|never| match never {}),
                     None => outcome,
                 };
-                Deferred::ready(Slot::new(end), site)
+                Deferred::ready(end.into(), site)
             });
             ended.step(after_all, site)
         });
@@ -321,7 +322,7 @@ fn body_ended<T: 'static>(
     if !is_late {
         return outcome;
     }
-    discard(Slot::new(outcome), site);
+    discard(outcome.into(), site);
     Outcome::Stop(Stop::Cancelled)
 }
 
@@ -331,13 +332,14 @@ fn member_ended<T: 'static, E: Fault>(
     slot: Slot<T, E>,
     site: Site,
 ) -> Slot<(), E> {
-    if !has_failed(&slot.outcome) || !owned.borrow_mut().decide() {
-        return Slot { outcome: slot.outcome.map(drop), trail: slot.trail };
+    let has_failed = !slot.is_ok() && !slot.is_cancelled();
+    if !has_failed || !owned.borrow_mut().decide() {
+        return slot.map(drop);
     }
-    let first = match slot.outcome {
-        Outcome::Ok(_) => unreachable!("a value is no failure"),
-        Outcome::Err(error) => Outcome::Err(told(error, slot.trail, Step { site, label: None })),
-        Outcome::Stop(stop) => Outcome::Stop(stop),
+    let first = match slot {
+        Slot::Ok(_) => unreachable!("a value is no failure"),
+        Slot::Err(error, trail) => Outcome::Err(told(error, trail, Step { site, label: None })),
+        Slot::Stop(stop) => Outcome::Stop(stop),
     };
     let body = owned.borrow_mut().fail_fast.as_mut().and_then(|fast| {
         fast.first = Some(first);
@@ -349,7 +351,7 @@ fn member_ended<T: 'static, E: Fault>(
             body.cancel();
         }
     });
-    Slot::new(Outcome::Ok(()))
+    Slot::Ok(())
 }
 
 fn has_failed<T, E: Fault>(outcome: &Outcome<T, E>) -> bool {

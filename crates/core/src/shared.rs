@@ -8,8 +8,9 @@ use std::rc::{Rc, Weak};
 
 use crate::deferred::Canceller;
 use crate::fault::{Fault, Step};
-use crate::node::{self, Passing, Site, Slot, cx};
+use crate::node::{self, Passing, Site, cx};
 use crate::outcome::{Never, Outcome, Panic, Stop};
+use crate::slot::Slot;
 use crate::steps::{Arrive, Map};
 use crate::{Deferred, Failure, Trigger};
 
@@ -116,7 +117,7 @@ impl<T: Clone + 'static, E: Fault + Clone> Deferred<T, E> {
         let ended = work.clone();
         let arrive = Arrive::new(move |slot, from| {
             ended.arrived(slot, from);
-            Slot::<(), Never>::new(Outcome::Ok(()))
+            Slot::<(), Never>::Ok(())
         });
         let above = self.step(arrive, site);
         if work.end.get().is_none() {
@@ -202,7 +203,7 @@ impl<T: Clone + 'static, E: Fault + Clone> Work<T, E> {
     fn arrived(self: Rc<Self>, mut slot: Slot<T, E>, from: Passing) {
         self.above.take();
         let way = from.way_back();
-        node::run_guarded(|| slot.passed(Step { site: self.site, label: None }));
+        slot.passed(Step { site: self.site, label: None });
         if self.end.set(End { slot, way }).is_err() {
             unreachable!("an outcome arrives once");
         }
@@ -238,15 +239,14 @@ impl<T: Clone + 'static, E: Fault + Clone> Work<T, E> {
         } else if trigger.is_wanted() {
             self.taken.set(true);
         }
-        let copied = catch_unwind(AssertUnwindSafe(|| Slot {
-            outcome: end.slot.outcome.clone(),
-            trail: end.slot.trail.clone(),
+        let copied = catch_unwind(AssertUnwindSafe(|| match &end.slot {
+            Slot::Ok(value) => Slot::Ok(value.clone()),
+            Slot::Err(error, trail) => Slot::Err(error.clone(), trail.clone()),
+            Slot::Stop(stop) => Slot::Stop(stop.clone()),
         }));
         trigger.settle_slot(copied.unwrap_or_else(|payload| {
-            Slot::new(Outcome::Stop(Stop::Panicked(Panic::new(
-                payload,
-                Some(Step { site: self.site, label: None }),
-            ))))
+            let step = Step { site: self.site, label: None };
+            Slot::Stop(Stop::Panicked(Panic::new(payload, Some(step))))
         }));
     }
 
@@ -293,16 +293,14 @@ impl<T: Clone + 'static, E: Fault + Clone> Work<T, E> {
 impl<T: Clone + 'static, E: Fault + Clone> Drop for Work<T, E> {
     fn drop(&mut self) {
         let Some(End { slot, way }) = self.end.take() else { return };
-        match (slot.outcome, way) {
-            (Outcome::Ok(value), Some(way)) if !self.taken.get() => {
+        match (slot, way) {
+            (Slot::Ok(value), Some(way)) if !self.taken.get() => {
                 node::run_guarded(|| way(value));
             }
-            (outcome, _) if self.taken.get() && !outcome.is_ok() => {
-                node::run_guarded(|| drop(outcome));
-            }
-            (outcome, way) => {
+            (slot, _) if self.taken.get() && !slot.is_ok() => node::run_guarded(|| drop(slot)),
+            (slot, way) => {
                 node::run_guarded(|| drop(way));
-                node::discard(Slot { outcome, trail: slot.trail }, self.site);
+                node::discard(slot, self.site);
             }
         }
     }

@@ -2,7 +2,7 @@
 
 mod work;
 
-pub(crate) use self::work::{AndThen, Arrive, Map, Report, Then, error_lane};
+pub(crate) use self::work::{AndThen, Arrive, Map, Report, Then};
 use self::work::{
     AndThenTry, Branch, Finally, Inspect, InspectErr, MapErr, OrElse, Recover, Settled, Shield,
 };

@@ -11,8 +11,9 @@ use crate::crossing::FarEnd;
 use crate::fault::Fault;
 use crate::hosting::Home;
 use crate::inbox::{self, Entry};
-use crate::node::{Slot, Source, cx, run_guarded};
+use crate::node::{Source, cx, run_guarded};
 use crate::outcome::Outcome;
+use crate::slot::Slot;
 use crate::{Failure, IntoDeferred};
 
 /// The end that fires a [`Deferred`](crate::Deferred): once, by value.
@@ -119,7 +120,7 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
                 self.0.on_unclaimed(hook);
             }
             self.settle_slot(slot);
-            Slot::<(), crate::Never>::new(Outcome::Ok(()))
+            Slot::<(), crate::Never>::Ok(())
         });
         drop(d.step(arrive, site));
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::fault::Fault;
-use crate::node::{Passing, Site, Slot, run_guarded};
+use crate::node::{Passing, Site, run_guarded};
 use crate::outcome::{Outcome, Stop};
+use crate::slot::Slot;
 use crate::steps::Arrive;
 use crate::{Deferred, IntoDeferred, Trigger};
 

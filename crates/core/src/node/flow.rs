@@ -281,11 +281,9 @@ where
             // The Stop wins over whatever the poll gave; an error among it is still told.
             if let Poll::Ready(result) = polled {
                 run_guarded(|| {
-                    let mut slot = Slot::new(Outcome::from(result));
-                    if slot.outcome.is_err() {
-                        f.record(&mut slot);
-                    }
-                    crate::report::unclaimed(slot.outcome, &slot.trail, f.site.get());
+                    let mut slot = Slot::from(result);
+                    f.record(&mut slot);
+                    crate::report::unclaimed(slot, f.site.get());
                 });
             }
             return Some(f);
@@ -325,7 +323,7 @@ where
         unsafe { Self::close(f) };
         cx.end_of(f);
         // SAFETY: closed, so the payload is empty.
-        unsafe { f.put(Slot::new(outcome)) };
+        unsafe { f.put(outcome.into()) };
     }
 
     /// Drops the future, then the common part, once.

@@ -66,7 +66,8 @@ pub(crate) use self::waker::WakeCell;
 use crate::fault::{Fault, Step};
 use crate::flow_context::Frame;
 use crate::hosting::Home;
-use crate::outcome::{Outcome, Stop, lane};
+use crate::outcome::{Stop, lane};
+use crate::slot::Slot;
 
 pub(crate) type Site = &'static Location<'static>;
 
@@ -204,27 +205,6 @@ mod flag {
     pub(super) const VIA: u8 = 128;
 }
 
-/// An outcome, and what its error type needs beside it to keep its trail.
-#[expect(missing_debug_implementations, reason = "crate-internal; public only to the sealed trait")]
-pub struct Slot<T, E: Fault> {
-    pub(crate) outcome: Outcome<T, E>,
-    pub(crate) trail: E::Trail,
-}
-
-impl<T, E: Fault> Slot<T, E> {
-    #[inline]
-    pub(crate) fn new(outcome: Outcome<T, E>) -> Self {
-        Self { outcome, trail: E::Trail::default() }
-    }
-
-    #[inline]
-    pub(crate) fn passed(&mut self, step: Step) {
-        if let Outcome::Err(error) = &mut self.outcome {
-            error.passed(&mut self.trail, step);
-        }
-    }
-}
-
 /// A pointer to a live node (I0).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Node(NonNull<Hdr>);
@@ -320,9 +300,7 @@ impl Node {
         // that it is gone. A value is read in parts, as `put` writes it.
         unsafe {
             match &*slot {
-                Slot { outcome: Outcome::Ok(value), trail } => {
-                    Slot { outcome: Outcome::Ok(ptr::read(value)), trail: ptr::read(trail) }
-                }
+                Slot::Ok(value) => Slot::Ok(ptr::read(value)),
                 _ => slot.read(),
             }
         }
@@ -335,18 +313,17 @@ impl Node {
     /// The node was made for these types and its payload is empty (I3).
     #[inline(always)]
     unsafe fn put<T, E: Fault>(self, slot: Slot<T, E>) {
-        let Slot { outcome, trail } = slot;
-        match outcome {
+        match slot {
             // Built in place: moved as a whole it is read back wider than it was written, which
             // stalls every step by a dozen cycles.
-            Outcome::Ok(value) => {
+            Slot::Ok(value) => {
                 self.lane.set(lane::OK);
                 // SAFETY: the caller's promise; the allocation was sized for work and outcome.
-                unsafe { self.slot::<T, E>().write(Slot { outcome: Outcome::Ok(value), trail }) };
+                unsafe { self.slot::<T, E>().write(Slot::Ok(value)) };
                 self.state.set(State::Done);
             }
             // SAFETY: the caller's promise.
-            outcome => unsafe { self.put_other(Slot { outcome, trail }) },
+            slot => unsafe { self.put_other(slot) },
         }
     }
 
@@ -356,9 +333,8 @@ impl Node {
     #[cold]
     #[inline(never)]
     unsafe fn put_other<T, E: Fault>(self, mut slot: Slot<T, E>) {
-        // An error that panics while it is told of a step must not get lost over it.
-        run_guarded(|| self.record(&mut slot));
-        self.lane.set(slot.outcome.lane());
+        self.record(&mut slot);
+        self.lane.set(slot.lane());
         // SAFETY: the caller's promise; the allocation was sized for both work and outcome.
         unsafe { self.slot::<T, E>().write(slot) };
         self.state.set(State::Done);
@@ -499,12 +475,12 @@ const fn behind_header(align: usize) -> usize {
 unsafe fn discard_done<T: 'static, E: Fault>(_: &Cx, n: Node) {
     // SAFETY: the caller's promise.
     let slot = unsafe { n.take::<T, E>() };
-    match slot.outcome {
-        Outcome::Ok(value) => match n.take_unclaimed::<T>() {
+    match slot {
+        Slot::Ok(value) => match n.take_unclaimed::<T>() {
             Some(hook) => hook(value),
             None => drop(value),
         },
-        outcome => crate::report::unclaimed(outcome, &slot.trail, n.site.get()),
+        slot => crate::report::unclaimed(slot, n.site.get()),
     }
 }
 
@@ -516,7 +492,7 @@ unsafe fn discard_done<T: 'static, E: Fault>(_: &Cx, n: Node) {
 unsafe fn stop<T: 'static, E: Fault>(cx: &Cx, n: Node, stop: Stop) {
     cx.end_of(n);
     // SAFETY: the caller's promise.
-    unsafe { n.put::<T, E>(Slot::new(Outcome::Stop(stop))) };
+    unsafe { n.put::<T, E>(Slot::Stop(stop)) };
 }
 
 /// The `detach` of nodes that are no waiting step.

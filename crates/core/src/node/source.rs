@@ -89,7 +89,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
     /// dropped, and the firing is ignored.
     #[inline]
     pub(crate) fn settle(self, outcome: Outcome<T, E>) {
-        self.settle_slot(Slot::new(outcome));
+        self.settle_slot(outcome.into());
     }
 
     /// As [`Source::settle`], with the trail so far.
@@ -109,17 +109,17 @@ impl<T: 'static, E: Fault> Source<T, E> {
             }
             cx.settle();
         } else {
-            Self::ignore(cx, n, slot.outcome);
+            Self::ignore(cx, n, slot);
         }
     }
 
     #[cold]
-    fn ignore(cx: &Cx, n: Node, outcome: Outcome<T, E>) {
+    fn ignore(cx: &Cx, n: Node, slot: Slot<T, E>) {
         cx.enter(|| {
             let hook = n.take_unclaimed::<T>();
-            super::run_guarded(|| match (outcome, hook) {
-                (Outcome::Ok(value), Some(hook)) => hook(value),
-                (outcome, _) => drop(outcome),
+            super::run_guarded(|| match (slot, hook) {
+                (Slot::Ok(value), Some(hook)) => hook(value),
+                (slot, _) => drop(slot),
             });
             cx.release(n);
         });
@@ -241,7 +241,7 @@ impl<T: 'static, E: Fault> Drop for Source<T, E> {
         let hooks = n.take_hooks();
         cx.end_of(n);
         // SAFETY: a PENDING source of these types; its payload is empty.
-        unsafe { n.put::<T, E>(Slot::new(Outcome::Stop(stop))) };
+        unsafe { n.put::<T, E>(Slot::Stop(stop)) };
         cx.complete(n);
         if hooks.is_some() {
             super::run_guarded(|| drop(hooks));

@@ -71,18 +71,22 @@ impl Passing {
 
     /// Nobody takes what has arrived: a value goes back or is dropped, the rest is reported.
     pub(crate) fn give_back<T: 'static, E: Fault>(self, slot: Slot<T, E>, site: Site) {
-        match (slot.outcome, self.way_back::<T>()) {
-            (Outcome::Ok(value), Some(way_back)) => super::run_guarded(|| way_back(value)),
-            (outcome, _) => super::discard(Slot { outcome, trail: slot.trail }, site),
+        match (slot, self.way_back::<T>()) {
+            (Slot::Ok(value), Some(way_back)) => super::run_guarded(|| way_back(value)),
+            (slot, _) => super::discard(slot, site),
         }
     }
 
     /// What is no value goes on as a value: if nobody takes that, it is still told.
-    pub(crate) fn tell_if_left<T: 'static, E: Fault>(self, trail: &E::Trail) {
+    pub(crate) fn tell_if_left<T: 'static, E: Fault>(self, slot: &Slot<T, E>) {
         let Some(to) = self.to else { return };
-        let (trail, site) = (trail.clone(), to.site.get());
+        let (trail, site) = (slot.trail(), to.site.get());
         to.set_unclaimed::<Outcome<T, E>>(Box::new(move |outcome| {
-            crate::report::unclaimed(outcome, &trail, site);
+            let slot = match (outcome, trail) {
+                (Outcome::Err(error), Some(trail)) => Slot::Err(error, trail),
+                (outcome, _) => outcome.into(),
+            };
+            crate::report::unclaimed(slot, site);
         }));
     }
 
@@ -231,10 +235,10 @@ unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
     slot: Slot<T, E>,
     from: Passing,
 ) -> Option<Node> {
-    if W::ASKS && slot.outcome.is_cancelled() {
+    if W::ASKS && slot.is_cancelled() {
         discharge(w);
     }
-    if W::LANES & slot.outcome.lane() == 0 {
+    if W::LANES & slot.lane() == 0 {
         let slot = work.pass(slot, from);
         cx.step_ended();
         // SAFETY: the caller's promise. The work is dropped after: what is handed on is whole
@@ -293,7 +297,7 @@ unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Node, inner: Deferred<T, E>) -
         // Returned into itself: it would wait for itself for ever (DESIGN.md §3.6).
         cx.end_of(w);
         // SAFETY: the caller's promise.
-        unsafe { w.put::<T, E>(Slot::new(Outcome::Stop(Stop::lost_at(w.step())))) };
+        unsafe { w.put::<T, E>(Slot::Stop(Stop::lost_at(w.step()))) };
         i.clear(flag::HANDLE);
         cx.release(i);
         return Some(w);
@@ -430,7 +434,7 @@ pub(super) fn ended<T: 'static, E: Fault>(
         Shape::of(&[Layout::new::<Slot<T, E>>()])
     }
     let n = cx.make(const { &shape::<T, E>() }, &Forward::<T, E>::VT, site, 1, flags);
-    n.lane.set(slot.outcome.lane());
+    n.lane.set(slot.lane());
     // SAFETY: made for these types; nothing is behind the header yet. Its site is on the trail
     // already, so it is not put but written.
     unsafe { n.slot::<T, E>().write(slot) };

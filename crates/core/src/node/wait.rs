@@ -11,7 +11,7 @@ use super::flow::{common, delist, enlist, one_ended};
 use super::{Cx, Kind, Node, Site, Slot, State, Vt, cx, flag, no_detach, run_guarded, waker};
 use crate::deferred::{Deferred, Inner};
 use crate::fault::{Fault, Step};
-use crate::outcome::{Outcome, Stop};
+use crate::outcome::Stop;
 
 /// A Deferred that is awaited. Dropping it leaves: the work goes on, nobody waits here any more.
 #[must_use = "a future does nothing until it is awaited"]
@@ -156,17 +156,17 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
             Inner::Ready(ready) => ready.into_slot(),
             Inner::Node(handle) => match handle.take_done() {
                 // Straight from where it was: one that is put together first stalls.
-                Slot { outcome: Outcome::Ok(value), .. } => {
+                Slot::Ok(value) => {
                     return Poll::Ready(E::awaited(Ok(value)));
                 }
                 slot => slot,
             },
         };
         slot.passed(Step { site: this.site, label: None });
-        match slot.outcome {
-            Outcome::Ok(value) => Poll::Ready(E::awaited(Ok(value))),
-            Outcome::Err(error) => Poll::Ready(E::awaited(Err(error))),
-            Outcome::Stop(stop) => {
+        match slot {
+            Slot::Ok(value) => Poll::Ready(E::awaited(Ok(value))),
+            Slot::Err(error, _) => Poll::Ready(E::awaited(Err(error))),
+            Slot::Stop(stop) => {
                 let Some(f) = flow else { unwind(stop) };
                 // SAFETY: as above.
                 unsafe { common(f) }.stop.set(Some(stop));

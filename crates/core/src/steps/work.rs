@@ -4,8 +4,9 @@ use std::panic::Location;
 
 use crate::deferred::sealed::IntoNext;
 use crate::fault::Fault;
-use crate::node::{Next, Passing, Slot, Work};
+use crate::node::{Next, Passing, Work};
 use crate::outcome::{Never, Outcome, lane};
+use crate::slot::Slot;
 use crate::{Deferred, IntoDeferred};
 
 pub(crate) struct Map<F>(pub(crate) F);
@@ -17,15 +18,15 @@ impl<T: 'static, E: Fault, U: 'static, F: FnOnce(T) -> U + 'static> Work<T, E> f
 
     #[inline]
     fn call(self, slot: Slot<T, E>) -> Next<U, E> {
-        match slot.outcome {
-            Outcome::Ok(value) => Next::Done(Slot::new(Outcome::Ok((self.0)(value)))),
-            outcome => Next::Done(error_lane(outcome, slot.trail)),
+        match slot {
+            Slot::Ok(value) => Next::Done(Slot::Ok((self.0)(value))),
+            slot => Next::Done(slot.without_value()),
         }
     }
 
     #[inline]
     fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<U, E> {
-        error_lane(slot.outcome, slot.trail)
+        slot.without_value()
     }
 }
 
@@ -42,15 +43,15 @@ where
 
     #[inline]
     fn call(self, slot: Slot<T, E>) -> Next<D::Value, E> {
-        match slot.outcome {
-            Outcome::Ok(value) => (self.0)(value).into_next(),
-            outcome => Next::Done(error_lane(outcome, slot.trail)),
+        match slot {
+            Slot::Ok(value) => (self.0)(value).into_next(),
+            slot => Next::Done(slot.without_value()),
         }
     }
 
     #[inline]
     fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<D::Value, E> {
-        error_lane(slot.outcome, slot.trail)
+        slot.without_value()
     }
 }
 
@@ -65,17 +66,17 @@ where
     const LANES: u8 = lane::OK;
 
     fn call(self, slot: Slot<T, E>) -> Next<U, E> {
-        match slot.outcome {
-            Outcome::Ok(value) => match (self.0)(value) {
+        match slot {
+            Slot::Ok(value) => match (self.0)(value) {
                 Ok(inner) => inner.into_next(),
-                Err(error) => Next::Done(Slot::new(Outcome::Err(error))),
+                Err(error) => Next::Done(Slot::err(error)),
             },
-            outcome => Next::Done(error_lane(outcome, slot.trail)),
+            slot => Next::Done(slot.without_value()),
         }
     }
 
     fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<U, E> {
-        error_lane(slot.outcome, slot.trail)
+        slot.without_value()
     }
 }
 
@@ -87,25 +88,24 @@ impl<T: 'static, E: Fault, G: Fault, F: FnOnce(E) -> G + 'static> Work<T, E> for
     const LANES: u8 = lane::ERR;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, G> {
-        Next::Done(match slot.outcome {
-            Outcome::Err(error) => {
-                let steps = error.steps(&slot.trail);
-                let mut slot = Slot::new(Outcome::Err((self.0)(error)));
+        Next::Done(match slot {
+            Slot::Err(error, trail) => {
+                let steps = error.steps(&trail);
+                let mut slot = Slot::err((self.0)(error));
                 // A Failure that was an error of another type begins with that one's trail.
-                let is_fresh =
-                    matches!(&slot.outcome, Outcome::Err(e) if e.steps(&slot.trail).is_empty());
+                let is_fresh = matches!(&slot, Slot::Err(e, trail) if e.steps(trail).is_empty());
                 for step in steps.into_iter().filter(|_| is_fresh) {
                     slot.passed(step);
                 }
                 slot
             }
-            outcome => ok_lane(outcome),
+            slot => slot.without_error(),
         })
     }
 
     fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, G> {
         from.keep_way_back::<T>();
-        ok_lane(slot.outcome)
+        slot.without_error()
     }
 }
 
@@ -121,15 +121,15 @@ where
     const LANES: u8 = lane::ERR;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, D::Error> {
-        match slot.outcome {
-            Outcome::Err(error) => (self.0)(error).into_next(),
-            outcome => Next::Done(ok_lane(outcome)),
+        match slot {
+            Slot::Err(error, _) => (self.0)(error).into_next(),
+            slot => Next::Done(slot.without_error()),
         }
     }
 
     fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, D::Error> {
         from.keep_way_back::<T>();
-        ok_lane(slot.outcome)
+        slot.without_error()
     }
 }
 
@@ -141,15 +141,15 @@ impl<T: 'static, E: Fault, F: FnOnce(E) -> T + 'static> Work<T, E> for Recover<F
     const LANES: u8 = lane::ERR;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, Never> {
-        Next::Done(match slot.outcome {
-            Outcome::Err(error) => Slot::new(Outcome::Ok((self.0)(error))),
-            outcome => ok_lane(outcome),
+        Next::Done(match slot {
+            Slot::Err(error, _) => Slot::Ok((self.0)(error)),
+            slot => slot.without_error(),
         })
     }
 
     fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, Never> {
         from.keep_way_back::<T>();
-        ok_lane(slot.outcome)
+        slot.without_error()
     }
 }
 
@@ -166,7 +166,7 @@ where
     const ASKS: bool = true;
 
     fn call(self, slot: Slot<T, E>) -> Next<D::Value, D::Error> {
-        (self.0)(slot.outcome).into_next()
+        (self.0)(slot.into_outcome()).into_next()
     }
 
     fn pass(&mut self, _: Slot<T, E>, _: Passing) -> Slot<D::Value, D::Error> {
@@ -188,16 +188,16 @@ where
     const LANES: u8 = lane::OK | lane::ERR;
 
     fn call(self, slot: Slot<T, E>) -> Next<A::Value, A::Error> {
-        match slot.outcome {
-            Outcome::Ok(value) => (self.0)(value).into_next(),
-            Outcome::Err(error) => (self.1)(error).into_next(),
-            Outcome::Stop(stop) => Next::Done(Slot::new(Outcome::Stop(stop))),
+        match slot {
+            Slot::Ok(value) => (self.0)(value).into_next(),
+            Slot::Err(error, _) => (self.1)(error).into_next(),
+            Slot::Stop(stop) => Next::Done(Slot::Stop(stop)),
         }
     }
 
     fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<A::Value, A::Error> {
-        match slot.outcome {
-            Outcome::Stop(stop) => Slot::new(Outcome::Stop(stop)),
+        match slot {
+            Slot::Stop(stop) => Slot::Stop(stop),
             _ => unreachable!("it has a callback for both"),
         }
     }
@@ -212,7 +212,7 @@ impl<T: 'static, E: Fault, F: FnOnce(&T) + 'static> Work<T, E> for Inspect<F> {
     const LANES: u8 = lane::OK;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, E> {
-        if let Outcome::Ok(value) = &slot.outcome {
+        if let Slot::Ok(value) = &slot {
             (self.0)(value);
         }
         Next::Done(slot)
@@ -232,7 +232,7 @@ impl<T: 'static, E: Fault, F: FnOnce(&E) + 'static> Work<T, E> for InspectErr<F>
 
     fn call(self, slot: Slot<T, E>) -> Next<T, E> {
         let end = AtUnwind(Some(slot));
-        if let Some(Slot { outcome: Outcome::Err(error), .. }) = &end.0 {
+        if let Some(Slot::Err(error, _)) = &end.0 {
             (self.0)(error);
         }
         Next::Done(end.keep())
@@ -290,18 +290,18 @@ impl<T: 'static, E: Fault> Work<T, E> for Settled {
     const GIVES_OUTCOME: bool = true;
 
     fn call(self, slot: Slot<T, E>) -> Next<Outcome<T, E>, Never> {
-        Next::Done(Slot::new(Outcome::Ok(slot.outcome)))
+        Next::Done(Slot::Ok(slot.into_outcome()))
     }
 
     fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<Outcome<T, E>, Never> {
-        if slot.outcome.is_ok() {
+        if slot.is_ok() {
             from.keep_way_back_as(|outcome: Outcome<T, E>| {
                 outcome.ok().expect("only a value has a way back")
             });
-        } else if !slot.outcome.is_cancelled() {
-            from.tell_if_left::<T, E>(&slot.trail);
+        } else if !slot.is_cancelled() {
+            from.tell_if_left(&slot);
         }
-        Slot::new(Outcome::Ok(slot.outcome))
+        Slot::Ok(slot.into_outcome())
     }
 }
 
@@ -332,11 +332,11 @@ impl<T: 'static, E: Fault> Work<T, E> for Report {
     const LANES: u8 = 0;
 
     fn call(self, slot: Slot<T, E>) -> Next<(), E> {
-        Next::Done(Slot { outcome: slot.outcome.map(drop), trail: slot.trail })
+        Next::Done(slot.map(drop))
     }
 
     fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<(), E> {
-        Slot { outcome: slot.outcome.map(drop), trail: slot.trail }
+        slot.map(drop)
     }
 }
 
@@ -369,24 +369,4 @@ where
         let f = self.0.take().expect("an outcome arrives once");
         f(slot, from)
     }
-}
-
-/// What is no value, for a step that has no callback for it.
-#[inline]
-pub(crate) fn error_lane<T, U, E: Fault>(outcome: Outcome<T, E>, trail: E::Trail) -> Slot<U, E> {
-    match outcome {
-        Outcome::Err(error) => Slot { outcome: Outcome::Err(error), trail },
-        Outcome::Stop(stop) => Slot::new(Outcome::Stop(stop)),
-        Outcome::Ok(_) => unreachable!("a value goes to the callback"),
-    }
-}
-
-/// What is no error, for a step that has a callback for errors only.
-#[inline]
-fn ok_lane<T, E: Fault, F: Fault>(outcome: Outcome<T, E>) -> Slot<T, F> {
-    Slot::new(match outcome {
-        Outcome::Ok(value) => Outcome::Ok(value),
-        Outcome::Stop(stop) => Outcome::Stop(stop),
-        Outcome::Err(_) => unreachable!("an error goes to the callback"),
-    })
 }
