@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::Deferred;
 use crate::fault::Fault;
 use crate::many::{Arrival, Kept, gather};
-use crate::node::{Passing, Site, Slot, discard};
+use crate::node::{Passing, Site, Slot, tell};
 use crate::outcome::Outcome;
 use crate::steps::{Arrive, error_lane};
 
@@ -102,7 +102,7 @@ fn collect<V: 'static, E: Fault>(
                 end = Some(error_lane(outcome, slot.trail));
                 members.cancel();
             }
-            outcome => discard(Slot { outcome, trail: slot.trail }, site),
+            outcome => tell(Slot { outcome, trail: slot.trail }, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };

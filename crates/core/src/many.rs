@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::deferred::Canceller;
 use crate::fault::{Fault, Step};
-use crate::node::{Passing, Site, Slot, discard};
+use crate::node::{Passing, Site, Slot, tell};
 use crate::outcome::{Never, Outcome, Stop};
 use crate::steps::{Arrive, error_lane};
 use crate::{Deferred, Failure, Trigger};
@@ -47,7 +47,7 @@ pub fn all<T: 'static, E: Fault>(
                 end = Some(error_lane(outcome, slot.trail));
                 members.cancel();
             }
-            outcome => discard(Slot { outcome, trail: slot.trail }, site),
+            outcome => tell(Slot { outcome, trail: slot.trail }, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
@@ -190,14 +190,14 @@ pub fn first_ok<T: 'static, E: Fault>(
             Outcome::Ok(value) => Kept::new(value, from).give_back(),
             Outcome::Err(error) => failed.push((index, error, slot.trail)),
             Outcome::Stop(stop) if won.is_none() && stopped.is_none() => stopped = Some(stop),
-            outcome => discard(Slot { outcome, trail: slot.trail }, site),
+            outcome => tell(Slot { outcome, trail: slot.trail }, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
             if won.is_some() || !failed.is_empty() {
                 // It is not the end, so nobody else tells of it.
                 if let Some(stop) = stopped.take() {
-                    discard(Slot::<T, E>::new(Outcome::Stop(stop)), site);
+                    tell(Slot::<T, E>::new(Outcome::Stop(stop)), site);
                 }
             }
             if let Some(won) = won.take() {
@@ -414,7 +414,7 @@ impl<T: 'static, E: Fault> Left<T, E> {
     fn take(self, outcome: Outcome<T, E>) {
         match outcome {
             Outcome::Ok(value) => Kept { value, way: self.way }.give_back(),
-            outcome => discard(Slot { outcome, trail: self.trail }, self.site),
+            outcome => tell(Slot { outcome, trail: self.trail }, self.site),
         }
     }
 }
@@ -436,6 +436,6 @@ impl<T: 'static, E: Fault> Won<T, E> {
 fn lose<T: 'static, E: Fault>(slot: Slot<T, E>, from: Passing, site: Site) {
     match slot.outcome {
         Outcome::Ok(value) => Kept::new(value, from).give_back(),
-        outcome => discard(Slot { outcome, trail: slot.trail }, site),
+        outcome => tell(Slot { outcome, trail: slot.trail }, site),
     }
 }

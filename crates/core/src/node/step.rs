@@ -73,7 +73,7 @@ impl Passing {
     pub(crate) fn give_back<T: 'static, E: Fault>(self, slot: Slot<T, E>, site: Site) {
         match (slot.outcome, self.way_back::<T>()) {
             (Outcome::Ok(value), Some(way_back)) => super::run_guarded(|| way_back(value)),
-            (outcome, _) => super::discard(Slot { outcome, trail: slot.trail }, site),
+            (outcome, _) => super::tell(Slot { outcome, trail: slot.trail }, site),
         }
     }
 
