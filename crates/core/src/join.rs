@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::Deferred;
 use crate::fault::Fault;
 use crate::many::{Arrival, Kept, gather};
-use crate::node::{Passing, Site, discard};
+use crate::node::{Passing, Site, tell};
 use crate::slot::Slot;
 use crate::steps::Arrive;
 
@@ -102,7 +102,7 @@ fn collect<V: 'static, E: Fault>(
                 end = Some(slot.without_value());
                 members.cancel();
             }
-            slot => discard(slot, site),
+            slot => tell(slot, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };

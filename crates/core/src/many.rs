@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use crate::deferred::Canceller;
 use crate::fault::{Fault, Step};
-use crate::node::{Passing, Site, discard};
+use crate::node::{Passing, Site, tell};
 use crate::outcome::{Never, Outcome, Stop};
 use crate::slot::Slot;
 use crate::steps::Arrive;
@@ -48,7 +48,7 @@ pub fn all<T: 'static, E: Fault>(
                 end = Some(slot.without_value());
                 members.cancel();
             }
-            slot => discard(slot, site),
+            slot => tell(slot, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
@@ -192,14 +192,14 @@ pub fn first_ok<T: 'static, E: Fault>(
             Slot::Ok(value) => Kept::new(value, from).give_back(),
             Slot::Err(error, trail) => failed.push((index, error, trail)),
             Slot::Stop(stop) if won.is_none() && stopped.is_none() => stopped = Some(stop),
-            slot => discard(slot, site),
+            slot => tell(slot, site),
         },
         Arrival::Last => {
             let Some(trigger) = trigger else { return };
             if won.is_some() || !failed.is_empty() {
                 // It is not the end, so nobody else tells of it.
                 if let Some(stop) = stopped.take() {
-                    discard(Slot::<T, E>::Stop(stop), site);
+                    tell(Slot::<T, E>::Stop(stop), site);
                 }
             }
             if let Some(won) = won.take() {
@@ -420,7 +420,7 @@ impl<T: 'static, E: Fault> Left<T, E> {
             (Outcome::Err(error), Some(trail)) => Slot::Err(error, trail),
             (outcome, _) => outcome.into(),
         };
-        discard(slot, self.site);
+        tell(slot, self.site);
     }
 }
 
@@ -441,6 +441,6 @@ impl<T: 'static, E: Fault> Won<T, E> {
 fn lose<T: 'static, E: Fault>(slot: Slot<T, E>, from: Passing, site: Site) {
     match slot {
         Slot::Ok(value) => Kept::new(value, from).give_back(),
-        slot => discard(slot, site),
+        slot => tell(slot, site),
     }
 }

@@ -215,3 +215,27 @@ fn a_scope_asks_its_members_in_the_order_they_were_added() {
         drop((stays, last));
     });
 }
+
+#[test]
+fn what_first_gives_up_inside_another_drop_is_told_in_the_order_it_arrives() {
+    checked(|reports| {
+        let log = Log::new();
+        let (fails, d) = Deferred::<u8>::new();
+        let (yields, e) = Deferred::<u8>::new();
+        fails.on_cancel(|| ());
+        yields.on_cancel(|| ());
+        let (back, told) = (log.clone(), reports.clone());
+        yields.on_unclaimed(move |n| back.add(format!("back {n} after {} reports", told.len())));
+        let end = outcome_of(first([Deferred::ok(1), d, e]));
+        let (outer, left) = Deferred::<u8>::new();
+        drop(left);
+        outer.on_unclaimed(move |_| {
+            fails.fail(Failure::msg("too late"));
+            yields.fire(2);
+        });
+        outer.fire(0);
+        log.expect(&["back 2 after 1 reports"]);
+        reports.expect(&["too late"]);
+        assert_eq!(end.take().unwrap(), "ok 1");
+    });
+}

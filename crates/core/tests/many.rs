@@ -139,6 +139,22 @@ fn all_settled_gives_every_outcome_in_order() {
 }
 
 #[test]
+fn all_settled_that_is_left_tells_its_outcomes_in_order() {
+    checked(|reports| {
+        let (mut triggers, inputs) = some(2);
+        let log = Log::new();
+        let (back, told) = (log.clone(), reports.clone());
+        triggers[1]
+            .on_unclaimed(move |n| back.add(format!("back {n} after {} reports", told.len())));
+        drop(all_settled(inputs));
+        triggers.pop().unwrap().fire(1);
+        triggers.pop().unwrap().fail(Failure::msg("no"));
+        log.expect(&["back 1 after 1 reports"]);
+        reports.expect(&["no"]);
+    });
+}
+
+#[test]
 fn first_takes_the_first_end_of_any_kind_and_reports_losers_that_fail() {
     checked(|reports| {
         let (mut triggers, inputs) = some(2);

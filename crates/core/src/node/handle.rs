@@ -164,3 +164,9 @@ pub(crate) fn discard<T: 'static, E: Fault>(slot: Slot<T, E>, site: Site) {
     let cx = cx();
     cx.enter(|| step::bury_slot(cx, slot, site));
 }
+
+/// Ends an outcome that has arrived where nobody wants it: at once, inside another drop too, so that
+/// failures are told and values go back in the order in which they arrive.
+pub(crate) fn tell<T: 'static, E: Fault>(slot: Slot<T, E>, site: Site) {
+    super::run_guarded(|| crate::report::unclaimed(slot, site));
+}

@@ -55,7 +55,7 @@ pub(crate) use self::cancel::CancelRef;
 pub(crate) use self::context::{Cx, cx};
 pub use self::context::{Live, Unfinished};
 pub(crate) use self::flow::spawn;
-pub(crate) use self::handle::{Detacher, Handle, discard};
+pub(crate) use self::handle::{Detacher, Handle, discard, tell};
 pub(crate) use self::source::{Asked, Asking, Source};
 pub use self::step::Next;
 pub(crate) use self::step::{Passing, Work};

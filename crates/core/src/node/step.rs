@@ -73,7 +73,7 @@ impl Passing {
     pub(crate) fn give_back<T: 'static, E: Fault>(self, slot: Slot<T, E>, site: Site) {
         match (slot, self.way_back::<T>()) {
             (Slot::Ok(value), Some(way_back)) => super::run_guarded(|| way_back(value)),
-            (slot, _) => super::discard(slot, site),
+            (slot, _) => super::tell(slot, site),
         }
     }
 
