@@ -231,7 +231,7 @@ where
         }
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, Never> {
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing<'_>) -> Slot<T, Never> {
         from.keep_way_back::<T>();
         slot.without_error()
     }
@@ -256,7 +256,7 @@ where
         }
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<T, Never> {
+    fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<T, Never> {
         match slot {
             Slot::Err(error, trail) => self.1.fail(error, trail),
             Slot::Stop(stop) => Slot::Stop(stop),
@@ -286,7 +286,7 @@ fn again<T: 'static, E: Fault>(
         asked.asked.set(true);
         canceller.cancel();
     });
-    let arrive = Arrive::new(move |slot: Slot<T, Never>, from: Passing| {
+    let arrive = Arrive::new(move |slot: Slot<T, Never>, from: Passing<'_>| {
         if let Some(way_back) = from.way_back() {
             trigger.on_unclaimed(way_back);
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::fault::{CannotFail, Fault, Step};
-use crate::node::{self, CancelRef, Handle, Next, Node, Passing, Site, Source, Work, cx, here};
+use crate::node::{self, CancelRef, Handle, Next, Passing, Site, Source, Work, cx, here};
 use crate::outcome::{Never, Outcome, Stop};
 use crate::slot::Slot;
 use crate::{Failure, Trigger};
@@ -259,7 +259,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn is_ready(&self) -> bool {
         match &self.0 {
             Inner::Ready(_) => true,
-            Inner::Node(handle) => handle.node().is_done(),
+            Inner::Node(handle) => handle.is_done(),
         }
     }
 
@@ -314,7 +314,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn named(self, label: &'static str) -> Self {
         match self.0 {
             Inner::Node(handle) => {
-                handle.node().set_label(label);
+                handle.set_label(label);
                 Self(Inner::Node(handle))
             }
             Inner::Ready(ready) => {
@@ -382,10 +382,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         self.0
     }
 
-    pub(crate) fn node(&self) -> Option<Node> {
+    pub(crate) fn handle(&self) -> Option<&Handle<T, E>> {
         match &self.0 {
             Inner::Ready(_) => None,
-            Inner::Node(handle) => Some(handle.node()),
+            Inner::Node(handle) => Some(handle),
         }
     }
 
@@ -393,19 +393,19 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[inline]
     pub(crate) fn step<W: Work<T, E>>(self, work: W, site: Site) -> Deferred<W::Value, W::Error> {
         let slot = match self.0 {
-            Inner::Node(handle) if !handle.node().is_done() => {
+            Inner::Node(handle) if !handle.is_done() || handle.has_way_back() => {
                 return Deferred(Inner::Node(handle.attach(cx(), work, site)));
             }
-            Inner::Node(handle) if handle.has_way_back() => {
-                return Deferred(Inner::Node(handle.attach_ended(cx(), work, site)));
-            }
-            Inner::Node(handle) => handle.take_done(),
+            Inner::Node(handle) => match handle.take_done() {
+                Ok(slot) => slot,
+                Err(handle) => return Deferred(Inner::Node(handle.attach(cx(), work, site))),
+            },
             Inner::Ready(ready) => ready.into_slot(),
         };
         if W::GIVES_OUTCOME && !slot.is_ok() {
             // Only a node can tell of it, should nobody take it.
             let ended = Handle::ended(cx(), slot, site);
-            return Deferred(Inner::Node(ended.attach_ended(cx(), work, site)));
+            return Deferred(Inner::Node(ended.attach(cx(), work, site)));
         }
         step_on_ready(slot, work, site)
     }

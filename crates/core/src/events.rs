@@ -292,7 +292,7 @@ impl<E: 'static> Handler<E> {
 }
 
 /// Reports a reaction's failure with its event; says whether it went well.
-fn told<E>(site: Site) -> impl FnOnce(Slot<(), Failure>, Passing) -> Slot<bool, Never> {
+fn told<E>(site: Site) -> impl FnOnce(Slot<(), Failure>, Passing<'_>) -> Slot<bool, Never> {
     move |mut slot, _| {
         slot.passed(crate::Step { site, label: None });
         let report = match &slot {

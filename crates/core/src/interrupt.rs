@@ -63,7 +63,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
         let (trigger, outer) = Self::with_error();
 
         let arriving = shared.clone();
-        let arrive = Arrive::new(move |slot: Slot<T, E>, from: Passing| {
+        let arrive = Arrive::new(move |slot: Slot<T, E>, from: Passing<'_>| {
             arriving.above.take();
             match arriving.take_trigger() {
                 Some(trigger) => {

@@ -150,7 +150,7 @@ fn put_aside<T: 'static, E: Fault>(
     aside: Rc<Aside<T>>,
     site: Site,
 ) -> Deferred<(), E> {
-    let keep = move |slot: Slot<T, E>, from: Passing| {
+    let keep = move |slot: Slot<T, E>, from: Passing<'_>| {
         slot.map(|value| {
             aside.0.replace(Some(Kept::new(value, from)));
         })

@@ -302,8 +302,8 @@ impl From<AllFailed<Self>> for Failure {
 }
 
 /// What a gathering is told.
-pub(crate) enum Arrival<T: 'static, E: Fault> {
-    One(usize, Slot<T, E>, Passing),
+pub(crate) enum Arrival<'a, T: 'static, E: Fault> {
+    One(usize, Slot<T, E>, Passing<'a>),
     /// All have ended.
     Last,
 }
@@ -333,7 +333,7 @@ where
     E: Fault,
     U: 'static,
     G: Fault,
-    F: FnMut(Arrival<T, E>, &Members, Option<Trigger<U, G>>) + 'static,
+    F: FnMut(Arrival<'_, T, E>, &Members, Option<Trigger<U, G>>) + 'static,
 {
     let (trigger, result) = Deferred::with_error();
     let members = Rc::new(Members(inputs.iter().map(Deferred::canceller).collect()));
@@ -366,13 +366,13 @@ fn arrived<T, E, U, G, F>(
     members: &Members,
     index: usize,
     slot: Slot<T, E>,
-    from: Passing,
+    from: Passing<'_>,
 ) where
     T: 'static,
     E: Fault,
     U: 'static,
     G: Fault,
-    F: FnMut(Arrival<T, E>, &Members, Option<Trigger<U, G>>),
+    F: FnMut(Arrival<'_, T, E>, &Members, Option<Trigger<U, G>>),
 {
     // A member that ends while another one is asked to waits in the list of what is handed on, so
     // this is never entered twice.
@@ -392,7 +392,7 @@ pub(crate) struct Kept<T> {
 }
 
 impl<T: 'static> Kept<T> {
-    pub(crate) fn new(value: T, from: Passing) -> Self {
+    pub(crate) fn new(value: T, from: Passing<'_>) -> Self {
         Self { value, way: from.way_back() }
     }
 
@@ -438,7 +438,7 @@ impl<T: 'static, E: Fault> Won<T, E> {
     }
 }
 
-fn lose<T: 'static, E: Fault>(slot: Slot<T, E>, from: Passing, site: Site) {
+fn lose<T: 'static, E: Fault>(slot: Slot<T, E>, from: Passing<'_>, site: Site) {
     match slot {
         Slot::Ok(value) => Kept::new(value, from).give_back(),
         slot => tell(slot, site),

@@ -200,7 +200,7 @@ impl<T: Clone + 'static, E: Fault + Clone> Shared<T, E> {
 }
 
 impl<T: Clone + 'static, E: Fault + Clone> Work<T, E> {
-    fn arrived(self: Rc<Self>, mut slot: Slot<T, E>, from: Passing) {
+    fn arrived(self: Rc<Self>, mut slot: Slot<T, E>, from: Passing<'_>) {
         self.above.take();
         let way = from.way_back();
         slot.passed(Step { site: self.site, label: None });

@@ -115,7 +115,7 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
         let d = crate::Deferred::of_next(d.into_next(), site);
         let canceller = d.canceller();
         self.on_cancel(move || canceller.cancel());
-        let arrive = crate::steps::Arrive::new(move |slot, from: crate::node::Passing| {
+        let arrive = crate::steps::Arrive::new(move |slot, from: crate::node::Passing<'_>| {
             if let Some(hook) = from.way_back::<T>() {
                 self.0.on_unclaimed(hook);
             }

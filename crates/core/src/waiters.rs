@@ -117,7 +117,7 @@ pub(crate) fn keep_until_end<D: IntoDeferred>(
     held: impl Sized + 'static,
     site: Site,
 ) -> Deferred<D::Value, D::Error> {
-    let let_go = Arrive::new(move |slot: Slot<D::Value, D::Error>, from: Passing| {
+    let let_go = Arrive::new(move |slot: Slot<D::Value, D::Error>, from: Passing<'_>| {
         from.keep_way_back::<D::Value>();
         run_guarded(|| drop(held));
         slot

@@ -4,8 +4,10 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::{Cell, RefCell};
 use std::ptr::NonNull;
 
+use super::Site;
 use super::context::Cx;
-use super::{Extra, Hdr, Node, Site, State, Vt, flag};
+use super::extra::Extra;
+use super::header::{Counted, Hdr, Node, Ptr, State, Vt, behind_header, flag};
 
 /// The bytes a node needs: the larger of work and outcome behind the header.
 pub(super) struct Shape {
@@ -19,7 +21,7 @@ impl Shape {
         let mut align = align_of::<Hdr>();
         let mut n = 0;
         while n < parts.len() {
-            let end = super::behind_header(parts[n].align()) + parts[n].size();
+            let end = behind_header(parts[n].align()) + parts[n].size();
             if end > size {
                 size = end;
             }
@@ -72,16 +74,31 @@ impl Lists {
 }
 
 impl Cx {
-    /// Makes a node that is `PENDING`, with `rc` references and nothing behind its header.
+    /// Makes a node that is `PENDING`, with one count and nothing behind its header.
+    ///
+    /// Where there is a context to capture a subscriber is asked for its span: a user's code.
     #[inline]
-    pub(super) fn make(
+    pub(super) fn make(&self, shape: &Shape, vt: &'static Vt, site: Site, flags: u8) -> Counted {
+        // SAFETY: one count.
+        unsafe { self.make_with(1, shape, vt, site, flags).counted() }
+    }
+
+    /// As [`Cx::make`], with a count for its producer and one for its handle.
+    #[inline]
+    pub(super) fn make_held(
         &self,
         shape: &Shape,
         vt: &'static Vt,
         site: Site,
-        rc: u32,
         flags: u8,
-    ) -> Node {
+    ) -> (Counted, Counted) {
+        let n = self.make_with(2, shape, vt, site, flags | flag::HANDLE);
+        // SAFETY: two counts.
+        unsafe { (n.counted(), n.counted()) }
+    }
+
+    #[inline(always)]
+    fn make_with(&self, rc: u32, shape: &Shape, vt: &'static Vt, site: Site, flags: u8) -> Ptr {
         let class = shape.class();
         let head = &self.free.heads[usize::from(class)];
         let base = match head.get() {
@@ -110,42 +127,46 @@ impl Cx {
                 lane: Cell::new(0),
             });
         }
-        self.capture(Node(node));
-        Node(node)
+        let n = Ptr::new(node);
+        // SAFETY: its counts are not given away yet.
+        self.capture(unsafe { n.node() });
+        n
     }
 
-    /// Frees a node whose payload is empty.
+    /// Frees a node by its last count; its payload is empty.
     #[inline]
-    pub(super) fn free(&self, n: Node) {
-        debug_assert!(n.rc.get() == 0 && n.state.get() != State::Done);
+    pub(super) fn free(&self, last: Counted) {
+        let n = last.node();
+        debug_assert!(n.rc.get() == 1 && n.state.get() == State::Taken);
         let class = n.class.get();
         if class == 0 || class >= RARE || self.free.over.get() {
-            self.free_rare(n);
+            self.free_rare(last);
         } else {
-            self.give_back(n, class);
+            self.give_back(last, class);
         }
     }
 
     /// Frees a node that has something rare, or whose memory goes back to the allocator.
     #[cold]
     #[inline(never)]
-    fn free_rare(&self, n: Node) {
-        if n.class.get() & RARE != 0 {
-            drop_rare(n);
+    fn free_rare(&self, last: Counted) {
+        if last.node().class.get() & RARE != 0 {
+            drop_rare(last.node());
         }
-        let class = n.class.get() & !RARE;
+        let class = last.node().class.get() & !RARE;
+        debug_assert!(class & (LISTED | BURIED) == 0);
         if class == 0 || self.free.over.get() {
             self.outside.set(self.outside.get() - 1);
-            release(n.0.cast(), class);
+            release(last.into_ptr().header().cast(), class);
         } else {
-            self.give_back(n, class);
+            self.give_back(last, class);
         }
     }
 
     #[inline(always)]
-    fn give_back(&self, n: Node, class: u8) {
+    fn give_back(&self, last: Counted, class: u8) {
         let head = &self.free.heads[usize::from(class) & CLASSES];
-        let free: NonNull<Free> = n.0.cast();
+        let free: NonNull<Free> = last.into_ptr().header().cast();
         // SAFETY: the memory is ours, at least UNIT bytes, aligned to UNIT.
         unsafe { free.write(Free { next: head.get() }) };
         head.set(Some(free));
@@ -225,26 +246,23 @@ fn release(base: NonNull<u8>, class: u8) {
 }
 
 #[cold]
-fn drop_rare(n: Node) {
-    super::carry::release(n.context.replace(std::ptr::null()));
+fn drop_rare(n: Node<'_>) {
     let extra = n.extra.replace(std::ptr::null_mut());
-    if extra.is_null() || n.has(flag::VIA) {
-        return;
-    }
-    // SAFETY: without VIA it is a box this node owned.
-    let extra: Box<Extra> = unsafe { Box::from_raw(extra) };
-    extra.places.iter().for_each(|place| place.set(None));
-    let mut extra = extra;
-    let mut is_clear = false;
-    super::turn::run_guarded(|| {
+    let context = n.context.replace(std::ptr::null());
+    if !extra.is_null() && !n.has(flag::VIA) {
+        // SAFETY: without VIA it is a box this node owned; the node is being freed, so that nobody
+        // has a reference into it.
+        let extra: Box<Extra> = unsafe { Box::from_raw(extra) };
+        // Before anything of a user's is dropped: a canceller must not find this node again.
+        for place in extra.places.take() {
+            place.set(None);
+        }
         extra.clear();
-        is_clear = true;
-    });
-    if is_clear && !cfg!(thence_no_free_list) {
-        keep_extra(extra);
-    } else {
-        super::turn::run_guarded(|| drop(extra));
+        if !cfg!(thence_no_free_list) {
+            keep_extra(extra);
+        }
     }
+    super::carry::release(context);
 }
 
 /// An empty one: sources that cancel, or take back what they yield, have one for each Deferred.

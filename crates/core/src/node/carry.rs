@@ -4,13 +4,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null;
 use std::rc::Rc;
 
-use super::{Cx, Node, run_guarded};
+use super::header::Node;
+use super::{Cx, run_guarded};
 use crate::flow_context::Frame;
 
 impl Cx {
     /// Gives a node that is made now the frame it is made in (I11).
     #[inline(always)]
-    pub(super) fn capture(&self, n: Node) {
+    pub(super) fn capture(&self, n: Node<'_>) {
         if !cfg!(thence_no_context) && self.captures.get() {
             self.capture_frame(n);
         }
@@ -27,7 +28,7 @@ impl Cx {
     }
 
     #[inline(never)]
-    fn capture_frame(&self, n: Node) {
+    fn capture_frame(&self, n: Node<'_>) {
         if let Some(frame) = self.captured() {
             n.context.set(Rc::into_raw(frame));
             n.set_rare();
@@ -95,14 +96,14 @@ impl Cx {
 
     /// Puts the thread into the frame of `n`, which is about to run.
     #[inline(always)]
-    pub(super) fn run_in_context_of(&self, n: Node) {
+    pub(super) fn run_in_context_of(&self, n: Node<'_>) {
         if !cfg!(thence_no_context) && n.context.get() != self.context.get() {
             self.switch(n.context.get());
         }
     }
 
     /// Runs `f` in the frame of `n`.
-    pub(super) fn within(&self, n: Node, f: impl FnOnce()) {
+    pub(super) fn within(&self, n: Node<'_>, f: impl FnOnce()) {
         let outer = self.keep_context();
         self.run_in_context_of(n);
         f();

@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Site;
 use super::alloc::Lists;
-use super::{Kind, Node, Site, State, flag};
+use super::header::{Counted, Hdr, Kind, Node, Ptr, State, flag};
 use crate::flow_context::Frame;
 use crate::hosting::Beacon;
 
@@ -18,11 +19,12 @@ pub(crate) struct Cx {
     /// `DONE` nodes to hand on without a callback.
     pub(super) handing: List,
     pub(super) in_handing: Cell<bool>,
-    /// The node whose callback runs, and the one it took its input from.
-    pub(super) running: Cell<Option<Node>>,
-    pub(super) input: Cell<Option<Node>>,
-    /// The flow that is being polled.
-    pub(super) flow: Cell<Option<Node>>,
+    /// The node whose callback runs, and the one it took its input from. Their counts are the
+    /// run's; both are cleared before it gives them away.
+    pub(super) running: Cell<Option<Ptr>>,
+    pub(super) input: Cell<Option<Ptr>>,
+    /// The flow that is being polled; its count is its run's.
+    pub(super) flow: Cell<Option<Ptr>>,
     /// `DONE` nodes that nobody can take any more (I7).
     pub(super) graves: List<true>,
     pub(super) burying: Cell<bool>,
@@ -71,10 +73,10 @@ pub struct Unfinished {
     pub is_flow: bool,
 }
 
-/// A first-in first-out list through `up`, or through `next` (I8).
+/// A first-in first-out list through `up`, or through `next` (I8). It owns a count of each node.
 pub(super) struct List<const BY_NEXT: bool = false> {
-    head: Cell<Option<Node>>,
-    tail: Cell<Option<Node>>,
+    head: Cell<Option<Ptr>>,
+    tail: Cell<Option<Ptr>>,
 }
 
 impl<const BY_NEXT: bool> List<BY_NEXT> {
@@ -87,20 +89,27 @@ impl<const BY_NEXT: bool> List<BY_NEXT> {
         self.head.get().is_none()
     }
 
+    /// # Safety
+    ///
+    /// The link is free: `up` of a `DONE` or `QUEUED` node that stands in no list, `next` of one
+    /// that is about to be `BURIED` (I8).
     #[inline]
-    pub(super) fn push(&self, n: Node) {
-        debug_assert!(matches!(n.state.get(), State::Done | State::Queued));
-        Self::link(&n).set(None);
+    pub(super) unsafe fn push(&self, n: Counted) {
+        debug_assert!(matches!(n.node().state.get(), State::Done | State::Queued));
+        Self::link(&n.node()).set(None);
+        let n = n.into_ptr();
         match self.tail.replace(Some(n)) {
-            Some(tail) => Self::link(&tail).set(Some(n)),
+            // SAFETY: the list's count keeps it.
+            Some(tail) => Self::link(&unsafe { tail.node() }).set(Some(n)),
             None => self.head.set(Some(n)),
         }
     }
 
     #[inline]
-    pub(super) fn pop(&self) -> Option<Node> {
-        let n = self.head.get()?;
-        let next = Self::link(&n).take();
+    pub(super) fn pop(&self) -> Option<Counted> {
+        // SAFETY: the list's count, which goes to the caller.
+        let n = unsafe { self.head.get()?.counted() };
+        let next = Self::link(&n.node()).take();
         self.head.set(next);
         if next.is_none() {
             self.tail.set(None);
@@ -111,14 +120,15 @@ impl<const BY_NEXT: bool> List<BY_NEXT> {
     /// Takes all of `others`, and puts them before what it has.
     pub(super) fn put_before(&self, others: &Self) {
         let Some(tail) = others.tail.take() else { return };
-        Self::link(&tail).set(self.head.replace(others.head.take()));
+        // SAFETY: the list's count keeps it.
+        Self::link(&unsafe { tail.node() }).set(self.head.replace(others.head.take()));
         if self.tail.get().is_none() {
             self.tail.set(Some(tail));
         }
     }
 
     #[inline(always)]
-    fn link(n: &Node) -> &Cell<Option<Node>> {
+    fn link<'n>(n: &'n Node<'_>) -> &'n Cell<Option<Ptr>> {
         if BY_NEXT { &n.next } else { &n.up }
     }
 }
@@ -177,22 +187,30 @@ impl Cx {
 
     /// Counts a node that stops being unfinished.
     #[inline]
-    pub(super) fn end_of(&self, n: Node) {
+    pub(super) fn end_of(&self, n: Node<'_>) {
         match n.vt.get().kind {
             Kind::Step | Kind::Forward => self.steps.set(self.steps.get() - 1),
             Kind::Flow => self.flows.set(self.flows.get() - 1),
             Kind::Source | Kind::Waker => {}
         }
         if n.has(flag::ROOT) {
-            self.unlink_root(n);
+            n.clear(flag::ROOT);
+            // SAFETY: ROOT says that it stands in the list; it does so no more.
+            unsafe { self.unlink_root(n) };
         }
     }
 
+    /// Puts a node into the list of roots, where it stays until [`Cx::end_of`].
+    ///
+    /// # Safety
+    ///
+    /// It was made with room for [`Links`] right behind its header, and nothing is there yet.
     #[inline]
-    pub(super) fn link_root(&self, n: Node) {
+    pub(super) unsafe fn link_root(&self, n: Node<'_>) {
+        n.set(flag::ROOT);
         let links = links_of(n);
         let first = self.roots.replace(Some(links));
-        // SAFETY: a ROOT node has room for links behind its header, and nothing else is there yet.
+        // SAFETY: the caller's promise.
         unsafe { links.write(Links { prev: Cell::new(None), next: Cell::new(first) }) };
         if let Some(first) = first {
             // SAFETY: roots in the list are unfinished nodes, which are never freed (I1).
@@ -200,8 +218,11 @@ impl Cx {
         }
     }
 
+    /// # Safety
+    ///
+    /// `link_root` put it into the list, and it is there still.
     #[inline]
-    fn unlink_root(&self, n: Node) {
+    unsafe fn unlink_root(&self, n: Node<'_>) {
         // SAFETY: written by link_root, and only there once; unfinished until this call.
         let links = unsafe { links_of(n).as_ref() };
         let (prev, next) = (links.prev.take(), links.next.take());
@@ -216,17 +237,15 @@ impl Cx {
         }
     }
 
-    /// Every unfinished source and flow, newest first, each with a reference of its own.
-    pub(super) fn hold_roots(&self) -> Vec<Node> {
+    /// Every unfinished source and flow, newest first, each with a count of its own.
+    pub(super) fn hold_roots(&self) -> Vec<Counted> {
         let mut held = Vec::new();
         let mut at = self.roots.get();
         while let Some(links) = at {
             // SAFETY: a link of the list belongs to a live root, whose header stands before it.
-            let (next, header) =
-                unsafe { (links.as_ref().next.get(), links.cast::<super::Hdr>().sub(1)) };
-            let n = Node(header);
-            n.keep();
-            held.push(n);
+            let (next, header) = unsafe { (links.as_ref().next.get(), links.cast::<Hdr>().sub(1)) };
+            // SAFETY: as above.
+            held.push(unsafe { Ptr::new(header).node() }.keep());
             at = next;
         }
         held
@@ -235,10 +254,11 @@ impl Cx {
     pub(crate) fn unfinished(&self) -> Vec<Unfinished> {
         let held = self.hold_roots();
         let mut found = Vec::new();
-        for n in held {
+        for root in held {
+            let n = root.node();
             let is_flow = n.vt.get().kind == Kind::Flow;
             let mut waiter = None;
-            let mut at = n.next.get();
+            let mut at = n.waiter();
             let mut steps = 0_usize;
             let mut behind_a_flow = false;
             while let Some(step) = at
@@ -246,7 +266,7 @@ impl Cx {
             {
                 waiter = Some(step.site.get());
                 behind_a_flow |= step.vt.get().kind == Kind::Flow;
-                at = step.next.get();
+                at = step.waiter();
                 steps += 1;
             }
             // What a flow awaits shows as the await that the flow stands at.
@@ -254,21 +274,22 @@ impl Cx {
                 found.push(Unfinished {
                     site: super::flow::standing_at(n),
                     waiter,
-                    label: n.extra().and_then(|extra| extra.label),
+                    label: n.label(),
                     is_flow,
                 });
             }
-            self.release(n);
+            self.release(root);
         }
         found
     }
 }
 
+/// Where a root's links are, if it has any.
 #[inline]
-fn links_of(n: Node) -> NonNull<Links> {
-    debug_assert!(n.has(flag::ROOT));
-    // SAFETY: a ROOT node was allocated with room for Links behind its header.
-    unsafe { n.0.add(1).cast() }
+fn links_of(n: Node<'_>) -> NonNull<Links> {
+    const { assert!(align_of::<Links>() <= align_of::<Hdr>()) };
+    // SAFETY: what stands behind a header is not at null.
+    unsafe { NonNull::new_unchecked(n.work::<Links>()) }
 }
 
 /// This thread's state.

@@ -5,18 +5,21 @@ use std::cell::{Cell, RefCell};
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, MaybeUninit};
 use std::pin::Pin;
+use std::ptr::drop_in_place;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use super::alloc::Shape;
 use super::context::Links;
+use super::ending::{Ending, discard_done};
+use super::header::{Counted, Kind, Node, Ptr, State, Vt, behind_header, flag};
+use super::step::no_detach;
 use super::waker::{self, WakeCell};
-use super::{
-    Cx, Handle, Kind, Node, Site, Slot, State, Vt, behind_header, cx, discard_done, flag,
-    no_detach, run_guarded,
-};
+use super::{Cx, Handle, Site, cx, run_guarded};
 use crate::fault::Fault;
-use crate::outcome::{Outcome, Stop};
+use crate::outcome::Stop;
+use crate::report::unclaimed;
+use crate::slot::Slot;
 
 /// Makes a node of a future and queues its first poll.
 pub(crate) fn spawn<F, T, E>(future: F, site: Site) -> Handle<T, E>
@@ -27,20 +30,21 @@ where
 {
     let cx = cx();
     cx.look_for_context();
-    let f =
-        cx.make(&Flow::<F, T, E>::SHAPE, &Flow::<F, T, E>::VT, site, 2, flag::HANDLE | flag::ROOT);
-    // SAFETY: SHAPE has room for both behind the header, and nothing is there yet.
+    let (f, handle) = cx.make_held(&Flow::<F, T, E>::SHAPE, &Flow::<F, T, E>::VT, site, 0);
+    // SAFETY: SHAPE has room for both behind the header, and nothing is there yet. The common part
+    // begins with the links.
     unsafe {
-        f.work::<Common>().write(Common::new(cx.id(), site));
-        Flow::<F, T, E>::future(f).write(future);
+        f.node().work::<Common>().write(Common::new(cx.id(), site));
+        Flow::<F, T, E>::future(f.node()).write(future);
+        cx.link_root(f.node());
     }
-    f.state.set(State::Queued);
-    cx.link_root(f);
+    f.node().state.set(State::Queued);
     cx.flows.set(cx.flows.get() + 1);
-    cx.queue.push(f);
+    // SAFETY: QUEUED, and just made.
+    unsafe { cx.queue.push(f) };
     cx.settle();
-    // SAFETY: a flow of these types; one of its two references is the handle's.
-    unsafe { Handle::new(f) }
+    // SAFETY: a flow of these types.
+    unsafe { Handle::new(handle) }
 }
 
 /// What every flow has right behind its header, whatever its future, until it is `CLOSED`.
@@ -80,30 +84,22 @@ impl Common {
         }
     }
 
-    /// Whether it met a Stop in this poll.
-    pub(super) fn is_stopping(&self) -> bool {
-        let stop = self.stop.take();
-        let stopping = stop.is_some();
-        self.stop.set(stop);
-        stopping
-    }
-
     /// Whether anything outside could still wake it.
     fn has_wakers(&self) -> bool {
         self.cell.get().is_some_and(|cell| cell.is_live())
     }
 }
 
-/// The nodes it awaits. Each `Wait` keeps its node alive and takes its entry out (I0).
+/// The nodes it awaits. Each `Wait` keeps its node alive and takes its entry out (I5).
 #[derive(Default)]
 struct Waits {
-    first: Cell<Option<Node>>,
-    more: RefCell<Vec<Option<Node>>>,
+    first: Cell<Option<Ptr>>,
+    more: RefCell<Vec<Option<Ptr>>>,
     holes: RefCell<Vec<u32>>,
 }
 
 impl Waits {
-    fn insert(&self, n: Node) -> u32 {
+    fn insert(&self, n: Ptr) -> u32 {
         if self.first.get().is_none() {
             self.first.set(Some(n));
             return 0;
@@ -126,58 +122,90 @@ impl Waits {
         self.holes.borrow_mut().push(entry);
     }
 
-    fn pending(&self) -> Vec<Node> {
+    fn pending(&self) -> Vec<Ptr> {
         self.first.get().into_iter().chain(self.more.borrow().iter().flatten().copied()).collect()
     }
 }
 
-/// The common part of a flow.
+/// The common part of a flow, while there is one.
 ///
 /// # Safety
 ///
-/// `f` is a flow that is not `CLOSED`, or is being closed.
+/// What it gives is not kept over code of a user's, unless that is the flow's own poll: the end of
+/// the flow takes it away.
 #[inline]
-pub(super) unsafe fn common<'a>(f: Node) -> &'a Common {
-    // SAFETY: written by `spawn` right behind the header; lives until the flow is closed.
-    unsafe { &*f.work::<Common>() }
-}
-
-/// The common part, while there is one.
-#[inline]
-pub(super) fn open(f: &Node) -> Option<&Common> {
-    if f.has(flag::CLOSED) {
+pub(super) unsafe fn open<'a>(f: Node<'a>) -> Option<&'a Common> {
+    if f.has(flag::CLOSED) || f.vt.get().kind != Kind::Flow {
         return None;
     }
-    // SAFETY: not CLOSED; the borrow of `f` keeps callers from holding on to it.
-    Some(unsafe { common(*f) })
+    // SAFETY: written by `spawn` right behind the header, and there until CLOSED.
+    Some(unsafe { &*f.work::<Common>() })
 }
 
-/// Notes that a `Wait` of flow `f` waits for `n`. Holds a reference on the flow, because a `Wait`
-/// can be moved out of it.
-pub(super) fn enlist(f: Node, n: Node) -> u32 {
-    f.keep();
-    // SAFETY: called from a poll of `f`.
-    let common = unsafe { common(f) };
-    common.awaiting.set(common.awaiting.get() + 1);
-    common.waits.insert(n)
+/// The flow that is being polled stands at an await. False if it met a Stop in this poll: every
+/// further await of the poll is pending then (§3.3).
+pub(super) fn stands_at(f: Node<'_>, site: Site) -> bool {
+    // SAFETY: no user's code runs here.
+    let Some(common) = (unsafe { open(f) }) else { return true };
+    common.at.set(site);
+    let stop = common.stop.take();
+    let goes_on = stop.is_none();
+    common.stop.set(stop);
+    goes_on
 }
 
-/// Takes the note back. `pending` says that `n` has not ended.
-pub(super) fn delist(cx: &Cx, f: Node, entry: u32, pending: bool) {
-    if let Some(common) = open(&f) {
+/// Takes one ready await from what the poll may have. False if none is left: the flow goes to the
+/// back of the queue.
+pub(super) fn spend(f: Node<'_>) -> bool {
+    // SAFETY: no user's code runs here.
+    let Some(common) = (unsafe { open(f) }) else { return true };
+    let left = common.budget.get();
+    if left == 0 {
+        common.yielded.set(true);
+        return false;
+    }
+    common.budget.set(left - 1);
+    true
+}
+
+/// An await of the poll met a Stop, the first.
+pub(super) fn meet(f: Node<'_>, stop: Stop) {
+    // SAFETY: what `set` drops is `None`.
+    if let Some(common) = unsafe { open(f) } {
+        debug_assert!(stands_at(f, common.at.get()));
+        common.stop.set(Some(stop));
+    }
+}
+
+/// Notes that a `Wait` of flow `f` waits for `n`. Gives a count of the flow, because a `Wait` can be
+/// moved out of it.
+pub(super) fn enlist(f: Node<'_>, n: Node<'_>) -> (Counted, u32) {
+    // SAFETY: no user's code runs here.
+    let entry = unsafe { open(f) }.map_or(0, |common| {
+        common.awaiting.set(common.awaiting.get() + 1);
+        common.waits.insert(n.ptr())
+    });
+    (f.keep(), entry)
+}
+
+/// Takes the note back. `pending` says that the awaited node has not ended.
+pub(super) fn delist(cx: &Cx, f: Counted, entry: u32, pending: bool) {
+    // SAFETY: no user's code runs here.
+    if let Some(common) = unsafe { open(f.node()) } {
         if pending {
             common.awaiting.set(common.awaiting.get() - 1);
         }
         common.waits.remove(entry);
         // A wait that was moved out and dropped elsewhere may have been the last.
-        orphaned(cx, f);
+        orphaned(cx, f.node());
     }
     cx.release(f);
 }
 
 /// One of its pending awaits ended.
-pub(super) fn one_ended(cx: &Cx, f: Node) {
-    if let Some(common) = open(&f) {
+pub(super) fn one_ended(cx: &Cx, f: Node<'_>) {
+    // SAFETY: no user's code runs here.
+    if let Some(common) = unsafe { open(f) } {
         common.awaiting.set(common.awaiting.get() - 1);
         common.yielded.set(true);
         rewake(cx, f);
@@ -186,11 +214,13 @@ pub(super) fn one_ended(cx: &Cx, f: Node) {
 
 /// Queues its next poll.
 #[inline]
-pub(super) fn rewake(cx: &Cx, f: Node) {
+pub(super) fn rewake(cx: &Cx, f: Node<'_>) {
     match f.state.get() {
         State::Pending => {
             f.state.set(State::Queued);
-            cx.queue.push(f);
+            // SAFETY: I1, the producer's count was its state's and goes into the queue. QUEUED, and
+            // in no list before.
+            unsafe { cx.queue.push(f.ptr().counted()) };
         }
         State::Running => f.set(flag::REWAKE),
         _ => {}
@@ -198,34 +228,36 @@ pub(super) fn rewake(cx: &Cx, f: Node) {
 }
 
 /// The nodes a flow awaits.
-pub(super) fn pending_awaits(f: Node) -> Vec<Node> {
-    open(&f).map_or_else(Vec::new, |common| common.waits.pending())
+pub(super) fn pending_awaits(f: Node<'_>) -> Vec<Ptr> {
+    // SAFETY: no user's code runs here.
+    unsafe { open(f) }.map_or_else(Vec::new, |common| common.waits.pending())
 }
 
 /// The last waker is gone. Polls once more, if nothing else could: the poll ends it `Lost`.
-pub(super) fn orphaned(cx: &Cx, f: Node) {
-    if f.state.get() == State::Pending
-        && let Some(common) = open(&f)
-        && common.awaiting.get() == 0
-        && !common.has_wakers()
-    {
+pub(super) fn orphaned(cx: &Cx, f: Node<'_>) {
+    if f.state.get() != State::Pending {
+        return;
+    }
+    // SAFETY: no user's code runs here.
+    let is_alone =
+        unsafe { open(f) }.is_some_and(|common| common.awaiting.get() == 0 && !common.has_wakers());
+    if is_alone {
         rewake(cx, f);
     }
 }
 
 /// Where a node stands: of a flow, its await.
-pub(super) fn standing_at(n: Node) -> Site {
-    match n.vt.get().kind {
-        Kind::Flow => open(&n).map_or(n.site.get(), |common| common.at.get()),
-        _ => n.site.get(),
-    }
+pub(super) fn standing_at(n: Node<'_>) -> Site {
+    // SAFETY: no user's code runs here.
+    unsafe { open(n) }.map_or(n.site.get(), |common| common.at.get())
 }
 
 /// The flow behind whoever awaits: itself, or the one a waker was given in.
-pub(super) fn awaiting(n: Node) -> Option<Node> {
+pub(super) fn awaiting(n: Node<'_>) -> Option<Node<'_>> {
     match n.vt.get().kind {
         Kind::Flow => Some(n),
-        _ => super::wait::flow_of(n),
+        // SAFETY: it stands in `next` of a node that has not ended, so that its `Wait` is there.
+        _ => unsafe { super::wait::flow_of(n) },
     }
 }
 
@@ -253,63 +285,65 @@ where
         kind: Kind::Flow,
     };
 
-    fn future(f: Node) -> *mut F {
-        f.0.as_ptr().wrapping_byte_add(Self::FUTURE).cast()
+    fn future(f: Node<'_>) -> *mut F {
+        f.ptr().header().as_ptr().wrapping_byte_add(Self::FUTURE).cast()
     }
 
     /// # Safety
     ///
     /// `f` is a `QUEUED` flow of these types.
-    unsafe fn run(cx: &Cx, f: Node, _: Option<Node>) -> Option<Node> {
-        f.state.set(State::Running);
-        f.clear(flag::REWAKE);
-        // SAFETY: not closed: an unfinished flow is closed only in its last run.
-        let common = unsafe { common(f) };
+    unsafe fn run(cx: &Cx, f: Counted, _: Option<Node<'_>>) -> Option<Counted> {
+        let n = f.node();
+        n.state.set(State::Running);
+        n.clear(flag::REWAKE);
+        // SAFETY: an unfinished flow is closed only in its last run; RUNNING, it is ended by nobody
+        // but this.
+        let common = unsafe { &*n.work::<Common>() };
         common.budget.set(READY_AWAITS);
         common.yielded.set(false);
-        cx.flow.set(Some(f));
+        cx.flow.set(Some(n.ptr()));
         // SAFETY: the local waker is only lent for this poll, and the flow outlives it.
-        let waker = ManuallyDrop::new(unsafe { waker::local(f) });
+        let waker = ManuallyDrop::new(unsafe { waker::local(n.ptr()) });
         // SAFETY: the future stays where `spawn` put it until `close` drops it there.
-        let future = unsafe { Pin::new_unchecked(&mut *Self::future(f)) };
+        let future = unsafe { Pin::new_unchecked(&mut *Self::future(n)) };
         let polled = future.poll(&mut Context::from_waker(&waker));
         cx.flow.set(None);
 
         if let Some(stop) = common.stop.take() {
-            // SAFETY: RUNNING and not closed.
-            unsafe { Self::end(cx, f, Outcome::Stop(stop)) };
             // The Stop wins over whatever the poll gave; an error among it is still told.
             if let Poll::Ready(result) = polled {
                 run_guarded(|| {
                     let mut slot = Slot::from(result);
-                    f.record(&mut slot);
-                    crate::report::unclaimed(slot, f.site.get());
+                    n.record(&mut slot);
+                    unclaimed(slot, n.site.get());
                 });
             }
-            return Some(f);
+            // SAFETY: RUNNING and not closed.
+            return Some(unsafe { Self::end(cx, f, Slot::Stop(stop)) });
         }
         if let Poll::Ready(result) = polled {
             // SAFETY: as above.
-            unsafe { Self::end(cx, f, result.into()) };
-            return Some(f);
+            return Some(unsafe { Self::end(cx, f, result.into()) });
         }
         let foreign = common.awaiting.get() == 0;
-        if foreign && f.has(flag::CANCEL) && !common.yielded.get() {
+        if foreign && n.has(flag::CANCEL) && !common.yielded.get() {
             // SAFETY: as above.
-            unsafe { Self::end(cx, f, Outcome::Stop(Stop::Cancelled)) };
-            return Some(f);
+            return Some(unsafe { Self::end(cx, f, Slot::Stop(Stop::Cancelled)) });
         }
-        if f.has(flag::REWAKE) {
-            f.state.set(State::Queued);
-            cx.queue.push(f);
+        if n.has(flag::REWAKE) {
+            n.state.set(State::Queued);
+            // SAFETY: QUEUED, and in no list since it was taken out to run.
+            unsafe { cx.queue.push(f) };
             return None;
         }
         if foreign && !common.has_wakers() {
+            let stop = Stop::lost_at(n.step());
             // SAFETY: as above.
-            unsafe { Self::end(cx, f, Outcome::Stop(Stop::lost_at(f.step()))) };
-            return Some(f);
+            return Some(unsafe { Self::end(cx, f, Slot::Stop(stop)) });
         }
-        f.state.set(State::Pending);
+        n.state.set(State::Pending);
+        // From here on the count is its state's (I1).
+        let _ = f.into_ptr();
         None
     }
 
@@ -317,13 +351,13 @@ where
     ///
     /// # Safety
     ///
-    /// `f` is `RUNNING` and of these types.
-    unsafe fn end(cx: &Cx, f: Node, outcome: Outcome<T, E>) {
+    /// `f` is `RUNNING` and of these types, and the count goes with the outcome.
+    unsafe fn end(cx: &Cx, f: Counted, slot: Slot<T, E>) -> Counted {
         // SAFETY: the caller's promise.
-        unsafe { Self::close(f) };
-        cx.end_of(f);
+        unsafe { Self::close(f.node()) };
+        cx.end_of(f.node());
         // SAFETY: closed, so the payload is empty.
-        unsafe { f.put(outcome.into()) };
+        unsafe { Ending::of_running(f).put(slot) }
     }
 
     /// Drops the future, then the common part, once.
@@ -331,13 +365,13 @@ where
     /// # Safety
     ///
     /// `f` is `RUNNING` and of these types.
-    unsafe fn close(f: Node) {
+    unsafe fn close(f: Node<'_>) {
         if f.has(flag::CLOSED) {
             return;
         }
         // What it still awaits reaches the common part while the future is dropped.
         // SAFETY: not closed before, and never again: CLOSED is set below, whatever happens.
-        cx().within(f, || run_guarded(|| unsafe { std::ptr::drop_in_place(Self::future(f)) }));
+        cx().within(f, || run_guarded(|| unsafe { drop_in_place(Self::future(f)) }));
         // SAFETY: not closed yet.
         let common = unsafe { f.work::<Common>().read() };
         f.set(flag::CLOSED);
@@ -350,35 +384,36 @@ where
     /// # Safety
     ///
     /// `f` is `RUNNING` and of these types.
-    unsafe fn stop(cx: &Cx, f: Node, stop: Stop) {
+    unsafe fn stop(cx: &Cx, f: Counted, stop: Stop) -> Counted {
         // SAFETY: the caller's promise.
-        unsafe { Self::end(cx, f, Outcome::Stop(stop)) };
+        unsafe { Self::end(cx, f, Slot::Stop(stop)) }
     }
 
     /// # Safety
     ///
     /// `f` is `PENDING` and of these types.
-    unsafe fn cancel(cx: &Cx, f: Node) -> Option<Node> {
-        // SAFETY: PENDING, so not closed.
-        let common = unsafe { common(f) };
-        if common.awaiting.get() > 0 {
-            for n in common.waits.pending() {
-                cx.request(n);
+    unsafe fn cancel(cx: &Cx, f: Node<'_>) -> Option<Ptr> {
+        let awaited = pending_awaits(f);
+        // SAFETY: no user's code runs here.
+        if unsafe { open(f) }.is_some_and(|common| common.awaiting.get() > 0) {
+            for n in awaited {
+                // SAFETY: each `Wait` keeps its node, and a request in a request only gets in line.
+                cx.request(unsafe { n.node() });
             }
             return None;
         }
         // A foreign future has no canceller: it stops here.
         f.state.set(State::Running);
-        // SAFETY: RUNNING.
-        unsafe { Self::end(cx, f, Outcome::Stop(Stop::Cancelled)) };
-        cx.complete(f);
+        // SAFETY: I1, the producer's count was its state's; RUNNING.
+        let ended = unsafe { Self::end(cx, f.ptr().counted(), Slot::Stop(Stop::Cancelled)) };
+        cx.complete(ended);
         None
     }
 
     /// # Safety
     ///
     /// `f` is a flow.
-    unsafe fn notice(cx: &Cx, f: Node) {
+    unsafe fn notice(cx: &Cx, f: Node<'_>) {
         one_ended(cx, f);
     }
 }

@@ -1,40 +1,53 @@
 //! The typed end that a Deferred holds.
 
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 
-use super::{CancelRef, Cx, Node, Site, Slot, Work, cx, flag, step};
+use super::ending::take;
+use super::header::{Counted, Node, flag};
+use super::{CancelRef, Cx, Site, Work, cx, run_guarded, step};
 use crate::fault::Fault;
+use crate::slot::Slot;
 
-/// One reference to a node that nobody waits for yet, with its types.
+/// One count of a node that nobody waits for yet, with its types.
 pub(crate) struct Handle<T: 'static, E: Fault> {
-    n: Node,
+    n: Counted,
     types: PhantomData<(T, E)>,
 }
 
 impl<T: 'static, E: Fault> Handle<T, E> {
     /// # Safety
     ///
-    /// The node ends with an outcome of these types, one reference is given away with it, and
-    /// there is no other handle.
+    /// The node ends with an outcome of these types, the count is for its handle, and there is no
+    /// other handle.
     #[inline]
-    pub(super) unsafe fn new(n: Node) -> Self {
+    pub(super) unsafe fn new(n: Counted) -> Self {
         Self { n, types: PhantomData }
     }
 
     #[inline]
-    pub(crate) fn node(&self) -> Node {
-        self.n
+    pub(super) fn node(&self) -> Node<'_> {
+        self.n.node()
     }
 
-    /// The node, and with it the reference.
     #[inline]
-    pub(super) fn into_node(self) -> Node {
-        let n = self.n;
-        std::mem::forget(self);
-        n
+    pub(super) fn into_counted(self) -> Counted {
+        let mut handle = ManuallyDrop::new(self);
+        // SAFETY: what is not dropped is not used again.
+        unsafe { handle.n.move_out() }
     }
 
-    /// Puts a step behind it.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        self.node().is_done()
+    }
+
+    pub(crate) fn set_label(&self, label: &'static str) {
+        self.node().set_label(label);
+    }
+
+    /// Puts a step behind it. Behind one that has ended the step runs in its turn, and the value's
+    /// way back comes along.
     #[inline]
     pub(crate) fn attach<W: Work<T, E>>(
         self,
@@ -42,8 +55,7 @@ impl<T: 'static, E: Fault> Handle<T, E> {
         work: W,
         site: Site,
     ) -> Handle<W::Value, W::Error> {
-        debug_assert!(!self.n.is_done());
-        let n = self.into_node();
+        let n = self.into_counted();
         // SAFETY: a handle's node has no waiter, and the types are the handle's.
         unsafe { Handle::new(step::attach(cx, n, work, site)) }
     }
@@ -51,30 +63,7 @@ impl<T: 'static, E: Fault> Handle<T, E> {
     /// Whether it has ended with a value that somebody would take back.
     #[inline]
     pub(crate) fn has_way_back(&self) -> bool {
-        self.n.has_way_back()
-    }
-
-    /// Puts a step behind one that has ended, so that the value's way back comes along.
-    pub(crate) fn attach_ended<W: Work<T, E>>(
-        self,
-        cx: &Cx,
-        work: W,
-        site: Site,
-    ) -> Handle<W::Value, W::Error> {
-        debug_assert!(self.n.is_done());
-        let n = self.into_node();
-        let waits_already = n.is_listed();
-        if !waits_already {
-            // The handle's reference goes with the outcome through the queue, as a producer's would.
-            n.keep();
-        }
-        // SAFETY: a handle's node has no waiter, and the types are the handle's.
-        let w = unsafe { Handle::new(step::attach(cx, n, work, site)) };
-        if !waits_already {
-            cx.complete(n);
-            cx.settle();
-        }
-        w
+        self.node().has_way_back()
     }
 
     /// Makes a step of a value that is there, to run when its turn comes.
@@ -88,73 +77,76 @@ impl<T: 'static, E: Fault> Handle<T, E> {
     where
         W: Work<V, F, Value = T, Error = E>,
     {
-        // SAFETY: `queue` gives a step of the work's types with a reference for its handle.
+        // SAFETY: `queue` gives a step of the work's types, by the count for its handle.
         unsafe { Self::new(step::queue(cx, slot, work, site)) }
     }
 
     /// A handle on an outcome that is there.
     pub(crate) fn ended(cx: &Cx, slot: Slot<T, E>, site: Site) -> Self {
-        // SAFETY: an ended node of these types, whose one reference is the handle's.
+        // SAFETY: an ended node of these types, whose one count is the handle's.
         unsafe { Self::new(step::ended(cx, slot, site, flag::HANDLE)) }
     }
 
-    /// Takes the outcome of one that has ended.
+    /// Takes the outcome, if it has ended.
     #[inline]
-    pub(crate) fn take_done(self) -> Slot<T, E> {
-        let cx = cx();
-        let n = self.into_node();
-        // SAFETY: the handle's types. A handle's node has no waiter, so DONE stays DONE.
-        let slot = unsafe { n.take::<T, E>() };
-        cx.release(n);
-        slot
+    pub(crate) fn take_done(self) -> Result<Slot<T, E>, Self> {
+        if !self.is_done() {
+            return Err(self);
+        }
+        let n = self.into_counted();
+        // SAFETY: DONE, of the handle's types; a handle's node has no waiter that could take it.
+        let slot = unsafe { take::<T, E>(n.node()) };
+        cx().release(n);
+        Ok(slot)
     }
 
     /// Lets go of the handle, and keeps what can take its step away again.
     pub(crate) fn detacher(self) -> Detacher {
-        let n = self.n;
-        n.keep();
-        drop(self);
-        Detacher(n)
+        Detacher(self.node().keep())
     }
 
     pub(crate) fn request(&self) {
         let cx = cx();
-        cx.enter(|| cx.request(self.n));
+        cx.enter(|| cx.request(self.node()));
     }
 
     pub(crate) fn canceller(&self) -> CancelRef {
-        CancelRef::new(self.n)
+        CancelRef::new(self.node())
     }
 }
 
 impl<T: 'static, E: Fault> Drop for Handle<T, E> {
     fn drop(&mut self) {
         let cx = cx();
-        self.n.clear(flag::HANDLE);
+        // SAFETY: it is being dropped.
+        let n = unsafe { self.n.move_out() };
+        n.node().clear(flag::HANDLE);
         cx.enter(|| {
-            if let Some(hook) = self.n.take_left() {
-                cx.within(self.n, || super::run_guarded(hook));
+            if let Some(hook) = n.node().take_left() {
+                cx.within(n.node(), || run_guarded(hook));
             }
-            cx.let_go(self.n);
+            cx.let_go(n);
         });
     }
 }
 
 /// Can take a step away from what it waits for, so that this is left. Keeps memory alive.
-pub(crate) struct Detacher(Node);
+pub(crate) struct Detacher(Counted);
 
 impl Detacher {
     pub(crate) fn detach(self) {
-        let cx = cx();
-        // SAFETY: `detach` looks at the state itself; the node is alive by this reference.
-        cx.enter(|| unsafe { (self.0.vt.get().detach)(cx, self.0) });
+        let (cx, n) = (cx(), self.0.node());
+        // SAFETY: `detach` looks at the state itself; the node is alive by this count.
+        cx.enter(|| unsafe { (n.vt.get().detach)(cx, n) });
     }
 }
 
 impl Drop for Detacher {
     fn drop(&mut self) {
         let cx = cx();
-        cx.enter(|| cx.release(self.0));
+        // SAFETY: it is being dropped.
+        let n = unsafe { self.0.move_out() };
+        cx.enter(|| cx.release(n));
     }
 }
 
@@ -168,5 +160,5 @@ pub(crate) fn discard<T: 'static, E: Fault>(slot: Slot<T, E>, site: Site) {
 /// Ends an outcome that has arrived where nobody wants it: at once, inside another drop too, so that
 /// failures are told and values go back in the order in which they arrive.
 pub(crate) fn tell<T: 'static, E: Fault>(slot: Slot<T, E>, site: Site) {
-    super::run_guarded(|| crate::report::unclaimed(slot, site));
+    run_guarded(|| crate::report::unclaimed(slot, site));
 }

@@ -3,21 +3,24 @@
 use std::alloc::Layout;
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::rc::Weak;
 
 use super::alloc::Shape;
 use super::context::Links;
-use super::{
-    Cx, Handle, Kind, Node, Site, Slot, Vt, WayBack, cx, discard_done, flag, no_detach, no_notice,
-    stop,
-};
+use super::ending::{Ending, discard_done, stop};
+use super::extra::WayBack;
+use super::header::{Counted, Kind, Node, Ptr, State, Vt, flag};
+use super::step::{no_detach, no_notice};
+use super::{Cx, Handle, Site, cx, run_guarded};
 use crate::fault::Fault;
 use crate::hosting::Home;
 use crate::outcome::{Outcome, Stop};
+use crate::slot::Slot;
 
-/// The producer's end of a source node. Holds one reference.
+/// The producer's end of a source node.
 pub(crate) struct Source<T: 'static, E: Fault> {
-    n: Node,
+    n: Counted,
     types: PhantomData<(T, E)>,
 }
 
@@ -39,7 +42,7 @@ struct Payload {
 
 impl Payload {
     #[inline]
-    fn asked(n: Node) -> *mut Cell<Asked> {
+    fn asked(n: Node<'_>) -> *mut Cell<Asked> {
         n.work::<Self>().wrapping_byte_add(std::mem::offset_of!(Self, asked)).cast()
     }
 }
@@ -65,10 +68,11 @@ impl<T: 'static, E: Fault> Source<T, E> {
     pub(crate) fn new(site: Site) -> (Self, Handle<T, E>) {
         let cx = cx();
         cx.look_for_context();
-        let n = cx.make(&Self::SHAPE, &Self::VT, site, 2, flag::HANDLE | flag::ROOT);
-        cx.link_root(n);
-        // SAFETY: a source of these types; one of its two references is the handle's.
-        (Self { n, types: PhantomData }, unsafe { Handle::new(n) })
+        let (n, handle) = cx.make_held(&Self::SHAPE, &Self::VT, site, 0);
+        // SAFETY: SHAPE has room for the links, and nothing is there yet.
+        unsafe { cx.link_root(n.node()) };
+        // SAFETY: a source of these types.
+        (Self { n, types: PhantomData }, unsafe { Handle::new(handle) })
     }
 
     /// The same, with a canceller. What is given here stands until `ask_at` says more.
@@ -76,48 +80,58 @@ impl<T: 'static, E: Fault> Source<T, E> {
     pub(crate) fn asking(site: Site, asked: Asked) -> (Asking<T, E>, Handle<T, E>) {
         let cx = cx();
         cx.look_for_context();
-        let flags = flag::HANDLE | flag::ROOT | flag::HOOKED;
-        let n = cx.make(&Self::SHAPE_ASKED, &Self::VT_ASKED, site, 2, flags);
-        cx.link_root(n);
-        // SAFETY: made with room for a Payload, whose links are not touched by this.
-        unsafe { Payload::asked(n).write(Cell::new(asked)) };
-        // SAFETY: a source of these types; one of its two references is the handle's.
-        (Asking(Self { n, types: PhantomData }), unsafe { Handle::new(n) })
+        let (n, handle) = cx.make_held(&Self::SHAPE_ASKED, &Self::VT_ASKED, site, flag::HOOKED);
+        // SAFETY: made with room for a Payload, which begins with its links.
+        unsafe {
+            cx.link_root(n.node());
+            Payload::asked(n.node()).write(Cell::new(asked));
+        }
+        // SAFETY: a source of these types.
+        (Asking(Self { n, types: PhantomData }), unsafe { Handle::new(handle) })
     }
 
     /// Ends it. After a request has stopped it, the value goes back where it came from or is
     /// dropped, and the firing is ignored.
     #[inline]
     pub(crate) fn settle(self, outcome: Outcome<T, E>) {
+        // The trail of an error is made here, before the look at the state.
         self.settle_slot(outcome.into());
     }
 
     /// As [`Source::settle`], with the trail so far.
     #[inline]
     pub(crate) fn settle_slot(self, slot: Slot<T, E>) {
-        let n = self.n;
-        std::mem::forget(self);
+        let n = self.into_counted();
         let cx = cx();
-        if n.state.get() == super::State::Pending {
-            let hooks = n.take_hooks();
-            cx.end_of(n);
-            // SAFETY: a PENDING source of these types; its payload is empty.
-            unsafe { n.put(slot) };
-            cx.complete(n);
-            if hooks.is_some() {
-                super::run_guarded(|| drop(hooks));
-            }
+        if n.node().state.get() == State::Pending {
+            // SAFETY: PENDING, of these types, and the count is its producer's.
+            unsafe { Self::end(cx, n, slot) };
             cx.settle();
         } else {
             Self::ignore(cx, n, slot);
         }
     }
 
+    /// # Safety
+    ///
+    /// A `PENDING` source of these types, and a count that goes with the outcome.
+    #[inline]
+    unsafe fn end(cx: &Cx, n: Counted, slot: Slot<T, E>) {
+        // SAFETY: the caller's promise.
+        let (ending, hooks) = unsafe { Ending::of_source(cx, n) };
+        // SAFETY: the caller's promise.
+        let n = unsafe { ending.put(slot) };
+        cx.complete(n);
+        if let Some(hooks) = hooks {
+            hooks.let_go();
+        }
+    }
+
     #[cold]
-    fn ignore(cx: &Cx, n: Node, slot: Slot<T, E>) {
+    fn ignore(cx: &Cx, n: Counted, slot: Slot<T, E>) {
         cx.enter(|| {
-            let hook = n.take_unclaimed::<T>();
-            super::run_guarded(|| match (slot, hook) {
+            let hook = n.node().take_unclaimed::<T>();
+            run_guarded(|| match (slot, hook) {
                 (Slot::Ok(value), Some(hook)) => hook(value),
                 (slot, _) => drop(slot),
             });
@@ -125,56 +139,61 @@ impl<T: 'static, E: Fault> Source<T, E> {
         });
     }
 
+    #[inline]
+    fn into_counted(self) -> Counted {
+        let mut source = ManuallyDrop::new(self);
+        // SAFETY: what is not dropped is not used again.
+        unsafe { source.n.move_out() }
+    }
+
     pub(crate) fn on_cancel(&self, hook: Box<dyn FnOnce()>) {
-        self.n.set(flag::HOOKED);
+        let n = self.n.node();
+        n.set(flag::HOOKED);
         if self.is_cancelled() {
-            cx().enter(|| super::run_guarded(hook));
+            cx().enter(|| run_guarded(hook));
             return;
         }
-        self.n.extra_mut().on_cancel.push(hook);
+        n.extra_made().add_canceller(hook);
     }
 
     /// Runs `hook` when asked, without being a canceller: the source still stops at once.
     pub(crate) fn note_cancel(&self, hook: Box<dyn FnOnce()>) {
-        self.n.extra_mut().on_cancel.push(hook);
+        self.n.node().extra_made().add_canceller(hook);
     }
 
     pub(crate) fn on_left(&self, hook: Box<dyn FnOnce()>) {
-        let old = self.n.extra_mut().on_left.replace(hook);
-        if old.is_some() {
-            super::run_guarded(|| drop(old));
-        }
+        self.n.node().set_left(hook);
     }
 
     pub(crate) fn on_unclaimed(&self, hook: Box<dyn FnOnce(T)>) {
-        self.n.set_unclaimed(hook);
+        self.n.node().set_unclaimed(hook);
     }
 
     /// Ends it with a value that goes to `place` at `home` when nobody takes it.
     #[inline]
     pub(crate) fn fire_from(self, home: Weak<dyn Home>, place: u64, value: T) {
-        self.n.set_way_back(WayBack::Home(home, place));
-        self.settle(Outcome::Ok(value));
+        self.n.node().set_way_back(WayBack::Home(home, place));
+        self.settle_slot(Slot::Ok(value));
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.n.has(flag::CANCEL)
+        self.n.node().has(flag::CANCEL)
     }
 
     /// Whether anybody holds or waits for its Deferred.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.n.state.get() == super::State::Pending
-            && (self.n.has(flag::HANDLE) || self.n.next.get().is_some())
+        let n = self.n.node();
+        n.state.get() == State::Pending && (n.has(flag::HANDLE) || n.next.get().is_some())
     }
 
     pub(crate) fn site(&self) -> Site {
-        self.n.site.get()
+        self.n.node().site.get()
     }
 
     /// # Safety
     ///
     /// `n` is a `PENDING` source of these types.
-    unsafe fn cancel(cx: &Cx, n: Node) -> Option<Node> {
+    unsafe fn cancel(cx: &Cx, n: Node<'_>) -> Option<Ptr> {
         // SAFETY: the caller's promise.
         unsafe { Self::cancel_after(cx, n, || ()) }
     }
@@ -182,7 +201,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
     /// # Safety
     ///
     /// `n` is a `PENDING` source of these types that `asking` made.
-    unsafe fn cancel_asked(cx: &Cx, n: Node) -> Option<Node> {
+    unsafe fn cancel_asked(cx: &Cx, n: Node<'_>) -> Option<Ptr> {
         // SAFETY: I3, what `asking` wrote is there until the source ends.
         let asked = unsafe { (*Payload::asked(n)).get() };
         // SAFETY: the caller's promise.
@@ -192,23 +211,21 @@ impl<T: 'static, E: Fault> Source<T, E> {
     /// # Safety
     ///
     /// `n` is a `PENDING` source of these types.
-    unsafe fn cancel_after(cx: &Cx, n: Node, first: impl FnOnce()) -> Option<Node> {
-        let hooks = n.extra().map(|extra| std::mem::take(&mut extra.on_cancel));
-        n.keep();
+    unsafe fn cancel_after(cx: &Cx, n: Node<'_>, first: impl FnOnce()) -> Option<Ptr> {
+        // A count of its own: the hooks may end the source and drop what else keeps it.
+        let held = n.keep();
+        let hooks = n.extra().map(|extra| extra.on_cancel.take()).unwrap_or_default();
         cx.within(n, || {
-            super::run_guarded(first);
-            hooks.into_iter().flatten().for_each(super::run_guarded);
+            run_guarded(first);
+            hooks.into_iter().for_each(run_guarded);
         });
-        let is_over = n.has(flag::HOOKED) || n.state.get() != super::State::Pending;
-        cx.release(n);
-        if is_over {
+        if n.has(flag::HOOKED) || n.state.get() != State::Pending {
+            cx.release(held);
             return None;
         }
-        // The trigger keeps its reference; its later firing is ignored.
-        n.keep();
-        // SAFETY: a PENDING source of these types; its payload is empty.
-        unsafe { stop::<T, E>(cx, n, Stop::Cancelled) };
-        cx.complete(n);
+        // The trigger keeps its count; its later firing is ignored.
+        // SAFETY: PENDING, of these types; the count taken above goes with the outcome.
+        unsafe { Self::end(cx, held, Slot::Stop(Stop::Cancelled)) };
         None
     }
 }
@@ -220,10 +237,11 @@ impl<T: 'static, E: Fault> Asking<T, E> {
     /// Says at which place of its home it is.
     #[inline]
     pub(crate) fn ask_at(self, place: u64) -> Source<T, E> {
-        if self.0.n.state.get() == super::State::Pending {
+        let n = self.0.n.node();
+        if n.state.get() == State::Pending {
             // SAFETY: I3, the Payload is there while it is PENDING. A cell changes through a
             // shared reference, which does not reach the links.
-            let asked = unsafe { &*Payload::asked(self.0.n) };
+            let asked = unsafe { &*Payload::asked(n) };
             asked.set(Asked { place, ..asked.get() });
         }
         self.0
@@ -232,27 +250,24 @@ impl<T: 'static, E: Fault> Asking<T, E> {
 
 impl<T: 'static, E: Fault> Drop for Source<T, E> {
     fn drop(&mut self) {
-        let (cx, n) = (cx(), self.n);
-        if n.state.get() != super::State::Pending {
+        let cx = cx();
+        // SAFETY: it is being dropped.
+        let n = unsafe { self.n.move_out() };
+        if n.node().state.get() == State::Pending {
+            let is_asked = n.node().has(flag::CANCEL);
+            let stop = if is_asked { Stop::Cancelled } else { Stop::lost_at(n.node().step()) };
+            // SAFETY: PENDING, of these types, and the count is its producer's.
+            unsafe { Self::end(cx, n, Slot::Stop(stop)) };
+            cx.settle();
+        } else {
             cx.enter(|| cx.release(n));
-            return;
         }
-        let stop = if self.is_cancelled() { Stop::Cancelled } else { Stop::lost_at(n.step()) };
-        let hooks = n.take_hooks();
-        cx.end_of(n);
-        // SAFETY: a PENDING source of these types; its payload is empty.
-        unsafe { n.put::<T, E>(Slot::Stop(stop)) };
-        cx.complete(n);
-        if hooks.is_some() {
-            super::run_guarded(|| drop(hooks));
-        }
-        cx.settle();
     }
 }
 
 /// # Safety
 ///
 /// None; a source is never in a list.
-unsafe fn run_nothing(_: &Cx, _: Node, _: Option<Node>) -> Option<Node> {
+unsafe fn run_nothing(_: &Cx, _: Counted, _: Option<Node<'_>>) -> Option<Counted> {
     None
 }

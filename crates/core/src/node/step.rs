@@ -4,12 +4,13 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 
 use super::alloc::Shape;
-use super::{
-    Cx, Kind, Node, Site, Slot, State, Vt, discard_done, flag, no_detach, no_notice, stop,
-};
+use super::ending::{Ending, discard_done, stop, take};
+use super::header::{Counted, Kind, Node, Ptr, State, Vt, flag};
+use super::{Cx, Passing, Site, flow, run_guarded};
 use crate::deferred::{Deferred, Inner};
 use crate::fault::Fault;
-use crate::outcome::{Outcome, Stop, lane};
+use crate::outcome::Stop;
+use crate::slot::Slot;
 
 /// What a step does with what comes down to it.
 pub(crate) trait Work<T: 'static, E: Fault>: 'static {
@@ -32,7 +33,7 @@ pub(crate) trait Work<T: 'static, E: Fault>: 'static {
     fn call(self, slot: Slot<T, E>) -> Next<Self::Value, Self::Error>;
 
     /// Hands a lane on that it has no callback for.
-    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<Self::Value, Self::Error>;
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing<'_>) -> Slot<Self::Value, Self::Error>;
 }
 
 /// What a callback gave: an outcome, or something to wait for.
@@ -42,83 +43,57 @@ pub enum Next<T: 'static, E: Fault> {
     Wait(Deferred<T, E>),
 }
 
-/// What stands behind a value that is handed on: its way back, if it has one.
-#[derive(Clone, Copy)]
-pub(crate) struct Passing {
-    from: Option<Node>,
-    to: Option<Node>,
-}
-
-impl Passing {
-    /// A ready value, with no node behind it.
-    pub(crate) const READY: Self = Self { from: None, to: None };
-
-    /// The way back of a value from a stream of things. What is no value leaves it to the source,
-    /// whose value may still come.
-    pub(crate) fn way_back<T: 'static>(self) -> Option<Box<dyn FnOnce(T)>> {
-        self.from.filter(|from| from.lane.get() == lane::OK)?.take_unclaimed()
-    }
-
-    /// As [`Passing::keep_way_back`], for a value that was only put in another order.
-    pub(crate) fn keep_way_back_as<T: 'static, U: 'static>(
-        self,
-        as_it_was: impl FnOnce(U) -> T + 'static,
-    ) {
-        if let (Some(to), Some(hook)) = (self.to, self.way_back::<T>()) {
-            to.set_unclaimed::<U>(Box::new(move |value| hook(as_it_was(value))));
-        }
-    }
-
-    /// Nobody takes what has arrived: a value goes back or is dropped, the rest is reported.
-    pub(crate) fn give_back<T: 'static, E: Fault>(self, slot: Slot<T, E>, site: Site) {
-        match (slot, self.way_back::<T>()) {
-            (Slot::Ok(value), Some(way_back)) => super::run_guarded(|| way_back(value)),
-            (slot, _) => super::tell(slot, site),
-        }
-    }
-
-    /// What is no value goes on as a value: if nobody takes that, it is still told.
-    pub(crate) fn tell_if_left<T: 'static, E: Fault>(self, slot: &Slot<T, E>) {
-        let Some(to) = self.to else { return };
-        let (trail, site) = (slot.trail(), to.site.get());
-        to.set_unclaimed::<Outcome<T, E>>(Box::new(move |outcome| {
-            let slot = match (outcome, trail) {
-                (Outcome::Err(error), Some(trail)) => Slot::Err(error, trail),
-                (outcome, _) => outcome.into(),
-            };
-            crate::report::unclaimed(slot, site);
-        }));
-    }
-
-    /// The value goes on unchanged, and so does its way back.
-    pub(crate) fn keep_way_back<T: 'static>(self) {
-        if let (Some(to), Some(hook)) = (self.to, self.way_back::<T>()) {
-            to.set_unclaimed(hook);
-        }
-    }
-}
-
-/// Puts a step behind a node. The node's handle is consumed; the new one's is the caller's.
+/// Puts a step behind a node, by its handle's count. The new handle's count is the caller's.
+///
+/// Capturing the step's context may run a subscriber, which may end `up`: that is looked at after it.
 ///
 /// # Safety
 ///
-/// `up` is unfinished, has no waiter, and will hold an outcome of `T` and `E`.
+/// `up` has no waiter, will hold or holds an outcome of `T` and `E`, and the count is its handle's.
 #[inline]
 pub(super) unsafe fn attach<W: Work<T, E>, T: 'static, E: Fault>(
     cx: &Cx,
-    up: Node,
+    up: Counted,
     work: W,
     site: Site,
-) -> Node {
-    let w = cx.make(&Waiting::<W, T, E>::SHAPE, &Waiting::<W, T, E>::VT, site, 2, flag::HANDLE);
+) -> Counted {
+    let (w, handle) = cx.make_held(&Waiting::<W, T, E>::SHAPE, &Waiting::<W, T, E>::VT, site, 0);
     // SAFETY: made for this work; nothing is behind the header yet.
-    unsafe { w.work::<W>().write(work) };
-    w.up.set(Some(up));
-    up.next.set(Some(w));
-    up.clear(flag::HANDLE);
-    up.rc.set(up.rc.get() - 1);
+    unsafe { w.node().work::<W>().write(work) };
     cx.steps.set(cx.steps.get() + 1);
-    w
+    if up.node().is_done() {
+        hand_to(cx, up, w);
+    } else {
+        link(up, w);
+    }
+    handle
+}
+
+/// Makes `w` wait for `up`, an unfinished node, by the count of its handle.
+#[inline]
+fn link(up: Counted, w: Counted) {
+    let n = up.node();
+    debug_assert!(!n.is_done() && n.rc.get() > 1);
+    w.node().up.set(Some(up.ptr()));
+    n.next.set(Some(w.into_ptr()));
+    n.clear(flag::HANDLE);
+    // The producer's count is left.
+    n.rc.set(n.rc.get() - 1);
+}
+
+/// Makes `w` the waiter of a node that has ended, and hands it on.
+fn hand_to(cx: &Cx, up: Counted, w: Counted) {
+    w.node().up.set(Some(up.ptr()));
+    up.node().next.set(Some(w.into_ptr()));
+    up.node().clear(flag::HANDLE);
+    if up.node().is_listed() {
+        // It is handed on with its producer's count.
+        cx.release(up);
+        return;
+    }
+    // The handle's count goes with the outcome through the queue, as a producer's would.
+    cx.complete(up);
+    cx.settle();
 }
 
 /// A step whose input is there already but whose turn has not come: it queues with its input.
@@ -128,14 +103,15 @@ pub(super) fn queue<W: Work<T, E>, T: 'static, E: Fault>(
     slot: Slot<T, E>,
     work: W,
     site: Site,
-) -> Node {
-    let w = cx.make(&Loaded::<W, T, E>::SHAPE, &Loaded::<W, T, E>::VT, site, 2, flag::HANDLE);
+) -> Counted {
+    let (w, handle) = cx.make_held(&Loaded::<W, T, E>::SHAPE, &Loaded::<W, T, E>::VT, site, 0);
     // SAFETY: made for this pair; nothing is behind the header yet.
-    unsafe { w.work::<(W, Slot<T, E>)>().write((work, slot)) };
-    w.state.set(State::Queued);
+    unsafe { w.node().work::<(W, Slot<T, E>)>().write((work, slot)) };
+    w.node().state.set(State::Queued);
     cx.steps.set(cx.steps.get() + 1);
-    cx.queue.push(w);
-    w
+    // SAFETY: QUEUED, and just made.
+    unsafe { cx.queue.push(w) };
+    handle
 }
 
 /// A step that waits for an upstream.
@@ -150,7 +126,7 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Waiting<W, T, E> {
         discard: discard_done::<W::Value, W::Error>,
         cancel: if W::SHIELDS { cancel_nothing } else { cancel_up },
         notice: no_notice,
-        detach: detach::<W, T, E>,
+        detach: detach::<W>,
         lanes: W::LANES,
         kind: Kind::Step,
     };
@@ -158,15 +134,15 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Waiting<W, T, E> {
     /// # Safety
     ///
     /// `w` is a `PENDING` step of these types and `up` its `DONE` upstream.
-    unsafe fn run(cx: &Cx, w: Node, up: Option<Node>) -> Option<Node> {
+    unsafe fn run(cx: &Cx, w: Counted, up: Option<Node<'_>>) -> Option<Counted> {
         let up = up?;
         // SAFETY: a waiting step runs on a DONE upstream of its types (I5).
-        let slot = unsafe { up.take::<T, E>() };
-        w.state.set(State::Running);
+        let slot = unsafe { take::<T, E>(up) };
+        w.node().state.set(State::Running);
         // SAFETY: PENDING until the line above, so the work was there; RUNNING says it is gone.
-        let work = unsafe { w.work::<W>().read() };
+        let work = unsafe { w.node().work::<W>().read() };
         // SAFETY: RUNNING with an empty payload.
-        unsafe { finish(cx, w, work, slot, Passing { from: Some(up), to: Some(w) }) }
+        unsafe { finish(cx, w, work, slot, Some(up)) }
     }
 }
 
@@ -174,23 +150,26 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Waiting<W, T, E> {
 ///
 /// # Safety
 ///
-/// `w` is, or was, a waiting step of these types.
-unsafe fn detach<W: Work<T, E>, T: 'static, E: Fault>(cx: &Cx, w: Node) {
+/// `w` is, or was, a waiting step with this work, and the caller has a count of it.
+unsafe fn detach<W>(cx: &Cx, w: Node<'_>) {
     if w.state.get() != State::Pending || w.vt.get().kind != Kind::Step {
         return;
     }
     let Some(up) = w.up.take() else { return };
-    up.next.set(None);
+    // SAFETY: I2. The count keeps it over what is dropped below.
+    let up = unsafe { up.node() }.keep();
+    up.node().next.set(None);
     cx.step_ended();
     w.state.set(State::Taken);
     // SAFETY: PENDING until the line above, so the work was there; TAKEN says it is gone.
     let work = unsafe { w.work::<W>().read() };
-    // The upstream's `next` held the producer's reference.
-    cx.release(w);
-    super::run_guarded(|| drop(work));
-    if let Some(hook) = up.take_left() {
-        super::run_guarded(hook);
+    // SAFETY: the upstream's `next`, which was cleared above, held the producer's count.
+    cx.release(unsafe { w.ptr().counted() });
+    run_guarded(|| drop(work));
+    if let Some(hook) = up.node().take_left() {
+        run_guarded(hook);
     }
+    cx.release(up);
 }
 
 /// A step that holds its input itself.
@@ -213,12 +192,12 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Loaded<W, T, E> {
     /// # Safety
     ///
     /// `w` is a `QUEUED` step of these types.
-    unsafe fn run(cx: &Cx, w: Node, _: Option<Node>) -> Option<Node> {
-        w.state.set(State::Running);
+    unsafe fn run(cx: &Cx, w: Counted, _: Option<Node<'_>>) -> Option<Counted> {
+        w.node().state.set(State::Running);
         // SAFETY: QUEUED until the line above, so work and input were there.
-        let (work, slot) = unsafe { w.work::<(W, Slot<T, E>)>().read() };
+        let (work, slot) = unsafe { w.node().work::<(W, Slot<T, E>)>().read() };
         // SAFETY: RUNNING with an empty payload.
-        unsafe { finish(cx, w, work, slot, Passing { from: None, to: Some(w) }) }
+        unsafe { finish(cx, w, work, slot, None) }
     }
 }
 
@@ -230,35 +209,46 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Loaded<W, T, E> {
 #[inline(always)]
 unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
     cx: &Cx,
-    w: Node,
+    w: Counted,
     mut work: W,
     slot: Slot<T, E>,
-    from: Passing,
-) -> Option<Node> {
+    up: Option<Node<'_>>,
+) -> Option<Counted> {
     if W::ASKS && slot.is_cancelled() {
-        discharge(w);
+        discharge(w.node());
     }
     if W::LANES & slot.lane() == 0 {
-        let slot = work.pass(slot, from);
-        cx.step_ended();
-        // SAFETY: the caller's promise. The work is dropped after: what is handed on is whole
-        // before a destructor can panic.
-        unsafe { w.put(slot) };
-        return Some(w);
+        let slot = work.pass(slot, Passing::new(up, w.node()));
+        if std::mem::needs_drop::<W>() {
+            // Before the outcome is there: a destructor may take or extend this very Deferred.
+            run_guarded(|| drop(work));
+        }
+        // SAFETY: the caller's promise.
+        return Some(unsafe { put(cx, w, slot) });
     }
     match work.call(slot) {
         Next::Done(slot) => {
             if W::KEEPS_WAY_BACK {
-                from.keep_way_back::<T>();
+                Passing::new(up, w.node()).keep_way_back::<T>();
             }
-            cx.step_ended();
             // SAFETY: the caller's promise.
-            unsafe { w.put(slot) };
-            Some(w)
+            Some(unsafe { put(cx, w, slot) })
         }
         // SAFETY: the caller's promise.
         Next::Wait(inner) => unsafe { adopt(cx, w, inner) },
     }
+}
+
+/// Ends a step that runs.
+///
+/// # Safety
+///
+/// As [`finish`].
+#[inline(always)]
+unsafe fn put<T: 'static, E: Fault>(cx: &Cx, w: Counted, slot: Slot<T, E>) -> Counted {
+    cx.step_ended();
+    // SAFETY: the caller's promise.
+    unsafe { Ending::of_running(w).put(slot) }
 }
 
 /// The tail rule (DESIGN.md §3.6): the Deferred that a step returned takes over the step's
@@ -268,93 +258,93 @@ unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
 ///
 /// `w` is a `RUNNING` step made for these types, its payload empty.
 #[inline(never)]
-unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Node, inner: Deferred<T, E>) -> Option<Node> {
-    let mut i = match inner.into_inner() {
-        Inner::Node(handle) => handle.into_node(),
-        Inner::Ready(ready) => {
-            cx.end_of(w);
-            // SAFETY: the caller's promise.
-            unsafe { w.put(ready.into_slot()) };
-            return Some(w);
-        }
+unsafe fn adopt<T: 'static, E: Fault>(
+    cx: &Cx,
+    w: Counted,
+    inner: Deferred<T, E>,
+) -> Option<Counted> {
+    let i = match inner.into_inner() {
+        Inner::Node(handle) => handle.into_counted(),
+        // SAFETY: the caller's promise.
+        Inner::Ready(ready) => return Some(unsafe { put(cx, w, ready.into_slot()) }),
     };
-    if w.has(flag::CANCEL) && !i.is_done() {
+    if w.node().has(flag::CANCEL) && !i.node().is_done() {
         // The request stands: what is waited for now is asked too.
-        cx.request(i);
+        cx.request(i.node());
     }
-    if i.is_done() {
-        Passing { from: Some(i), to: Some(w) }.keep_way_back::<T>();
+    if i.node().is_done() {
+        Passing::new(Some(i.node()), w.node()).keep_way_back::<T>();
         // SAFETY: DONE, of these types, and the handle that was ours says nobody else takes it.
-        let slot = unsafe { i.take::<T, E>() };
+        let slot = unsafe { take::<T, E>(i.node()) };
         cx.release(i);
-        cx.end_of(w);
         // SAFETY: the caller's promise.
-        unsafe { w.put(slot) };
-        return Some(w);
+        return Some(unsafe { put(cx, w, slot) });
     }
-    let waiter = w.next.get();
-    if waits_for(i, w) {
+    if waits_for(i.node(), w.node()) {
         // Returned into itself: it would wait for itself for ever (DESIGN.md §3.6).
-        cx.end_of(w);
-        // SAFETY: the caller's promise.
-        unsafe { w.put::<T, E>(Slot::Stop(Stop::lost_at(w.step()))) };
-        i.clear(flag::HANDLE);
+        i.node().clear(flag::HANDLE);
         cx.release(i);
-        return Some(w);
+        let stop = Stop::lost_at(w.node().step());
+        // SAFETY: the caller's promise.
+        return Some(unsafe { put::<T, E>(cx, w, Slot::Stop(stop)) });
     }
-    if let Some(x) = waiter
-        && !w.has(flag::AWAITED)
+    // From here on the run gives its count away: what panics later is no panic of this step.
+    cx.running.set(None);
+    if let Some(x) = w.node().next.get()
+        && !w.node().has(flag::AWAITED)
     {
-        x.note_via(w);
-        w.bequeath(i);
+        // SAFETY: I5, the waiter of an unfinished node; its producer's count was this link's and
+        // goes into the link of `i`.
+        let x = unsafe { x.counted() };
+        x.node().note_via(w.node());
+        w.node().bequeath(i.node());
         link(i, x);
-        cx.end_of(w);
-        w.state.set(State::Taken);
+        cx.step_ended();
+        w.node().state.set(State::Taken);
         cx.release(w);
         return None;
     }
-    if i.vt.get().kind == Kind::Forward
-        && i.state.get() == State::Pending
-        && let Some(source) = i.up.get()
+    let n = w.node();
+    n.vt.set(&Forward::<T, E>::VT);
+    n.state.set(State::Pending);
+    let other = i.node();
+    if other.vt.get().kind == Kind::Forward
+        && other.state.get() == State::Pending
+        && let Some(source) = other.up.take()
     {
-        // One hop and never two: wait for what the other forwarder waits for. The link from
-        // there held its producer's reference.
-        source.rc.set(source.rc.get() + 1);
-        i.bequeath(source);
-        cx.end_of(i);
-        i.state.set(State::Taken);
-        i.up.set(None);
+        // One hop and never two: wait for what the other forwarder waits for.
+        // SAFETY: I2.
+        let source = unsafe { source.node() }.keep();
+        other.bequeath(source.node());
+        cx.end_of(other);
+        other.state.set(State::Taken);
+        link(source, w);
+        // Last, when every link is whole: the end of its context may run anything.
+        // SAFETY: the link from the source, which was rewritten above, held its producer's count.
+        cx.release(unsafe { other.ptr().counted() });
         cx.release(i);
-        cx.release(i);
-        i = source;
+        return None;
     }
-    w.vt.set(&Forward::<T, E>::VT);
-    w.state.set(State::Pending);
     link(i, w);
     None
 }
 
 /// Whether `i` is `w`, or waits for it a few steps up.
-fn waits_for(i: Node, w: Node) -> bool {
-    let mut at = i;
+fn waits_for(i: Node<'_>, w: Node<'_>) -> bool {
+    let mut at = i.ptr();
     for _ in 0..LONGEST_CYCLE {
-        if at == w || Some(at) == w.next.get() {
+        if at == w.ptr() || Some(at) == w.next.get() {
             return true;
         }
-        match at.up.get() {
-            Some(up) if at.state.get() == State::Pending => at = up,
+        // SAFETY: the caller's `i`, and from there what PENDING nodes wait for (I2). No user's code
+        // runs here.
+        let n = unsafe { at.node() };
+        match n.up.get() {
+            Some(up) if n.state.get() == State::Pending => at = up,
             _ => return false,
         }
     }
     false
-}
-
-/// Makes `w` wait for `i`; consumes one reference of `i`, its handle's.
-fn link(i: Node, w: Node) {
-    i.next.set(Some(w));
-    w.up.set(Some(i));
-    i.clear(flag::HANDLE);
-    i.rc.set(i.rc.get() - 1);
 }
 
 /// A node that only hands on what another one ends with.
@@ -375,31 +365,32 @@ impl<T: 'static, E: Fault> Forward<T, E> {
     /// # Safety
     ///
     /// `w` is a `PENDING` forwarder of these types and `up` its `DONE` upstream.
-    unsafe fn run(cx: &Cx, w: Node, up: Option<Node>) -> Option<Node> {
+    unsafe fn run(cx: &Cx, w: Counted, up: Option<Node<'_>>) -> Option<Counted> {
         let up = up?;
-        Passing { from: Some(up), to: Some(w) }.keep_way_back::<T>();
         // SAFETY: a forwarder runs on a DONE upstream of its types (I5).
-        let slot = unsafe { up.take::<T, E>() };
-        w.state.set(State::Running);
-        w.up.set(None);
-        cx.end_of(w);
+        let slot = unsafe { take::<T, E>(up) };
+        let n = w.node();
+        n.state.set(State::Running);
+        n.up.set(None);
+        Passing::new(Some(up), n).keep_way_back::<T>();
         // SAFETY: a forwarder's payload is empty (I3).
-        unsafe { w.put(slot) };
-        Some(w)
+        Some(unsafe { put(cx, w, slot) })
     }
 }
 
 /// `Stop(Cancelled)` has reached somebody who asked for outcomes: the request is fulfilled, here
 /// and for all that waits below.
-pub(super) fn discharge(w: Node) {
+pub(super) fn discharge(w: Node<'_>) {
     let mut at = Some(w);
     while let Some(n) = at
         && n.has(flag::CANCEL)
     {
         n.clear(flag::CANCEL);
-        at = match n.next.get() {
-            Some(next) if n.has(flag::AWAITED) => super::flow::awaiting(next),
-            next => next,
+        let is_awaited = n.has(flag::AWAITED);
+        // A flow that ended while one of its awaits lives on elsewhere has no waiter any more.
+        at = match n.waiter() {
+            Some(waiter) if is_awaited => flow::awaiting(waiter),
+            waiter => waiter,
         };
     }
 }
@@ -407,15 +398,31 @@ pub(super) fn discharge(w: Node) {
 /// # Safety
 ///
 /// None beyond I2.
-unsafe fn cancel_up(_: &Cx, n: Node) -> Option<Node> {
+unsafe fn cancel_up(_: &Cx, n: Node<'_>) -> Option<Ptr> {
     n.up.get()
 }
 
 /// # Safety
 ///
 /// None.
-unsafe fn cancel_nothing(_: &Cx, _: Node) -> Option<Node> {
+pub(super) unsafe fn cancel_nothing(_: &Cx, _: Node<'_>) -> Option<Ptr> {
     None
+}
+
+/// The `detach` of nodes that are no waiting step.
+///
+/// # Safety
+///
+/// None.
+pub(super) unsafe fn no_detach(_: &Cx, _: Node<'_>) {}
+
+/// The `notice` of nodes that nobody awaits through.
+///
+/// # Safety
+///
+/// None; it is never called (I5).
+pub(super) unsafe fn no_notice(_: &Cx, _: Node<'_>) {
+    debug_assert!(false, "only flows and wakers await");
 }
 
 /// Gives an outcome a node of its own for its end, so that it waits its turn there (I7).
@@ -423,23 +430,24 @@ pub(super) fn bury_slot<T: 'static, E: Fault>(cx: &Cx, slot: Slot<T, E>, site: S
     cx.release(ended(cx, slot, site, 0));
 }
 
-/// A node of an outcome that is there.
+/// A node of an outcome that is there, and its one count.
 pub(super) fn ended<T: 'static, E: Fault>(
     cx: &Cx,
     slot: Slot<T, E>,
     site: Site,
     flags: u8,
-) -> Node {
+) -> Counted {
     const fn shape<T, E: Fault>() -> Shape {
         Shape::of(&[Layout::new::<Slot<T, E>>()])
     }
-    let n = cx.make(const { &shape::<T, E>() }, &Forward::<T, E>::VT, site, 1, flags);
+    let counted = cx.make(const { &shape::<T, E>() }, &Forward::<T, E>::VT, site, flags);
+    let n = counted.node();
     n.lane.set(slot.lane());
     // SAFETY: made for these types; nothing is behind the header yet. Its site is on the trail
     // already, so it is not put but written.
     unsafe { n.slot::<T, E>().write(slot) };
     n.state.set(State::Done);
-    n
+    counted
 }
 
 /// How far up a step looks for itself before it waits for a Deferred that it returned: farther than

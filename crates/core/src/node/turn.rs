@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 
 use super::context::List;
-use super::{Cx, Node, Site, State, cx, flag};
+use super::header::{Counted, Kind, Node, State, flag};
+use super::{Cx, Site, cx, flow};
 use crate::fault::Step;
 use crate::outcome::{Panic, Stop};
 use crate::report::{Report, raise};
@@ -115,16 +116,12 @@ impl Cx {
                     // What would be pushed and popped again at once, alone in the queue, goes on
                     // without the detour.
                     while let Some(n) = done {
-                        match self.goes_next(n) {
-                            Some(w) if left > 0 => {
-                                left -= 1;
-                                done = self.run_on(w, n);
-                            }
-                            _ => {
-                                self.complete(n);
-                                break;
-                            }
+                        if left == 0 || !self.goes_next(n.node()) {
+                            self.complete(n);
+                            break;
                         }
+                        left -= 1;
+                        done = self.run_on(n);
                     }
                 }
             });
@@ -167,13 +164,15 @@ impl Cx {
         if self.in_handing.replace(true) {
             return;
         }
+        // Whoever drops a hold while this runs must not let it drain inside itself.
+        let held = hold();
         let before = (self.running.get(), self.input.get());
         let outer = self.keep_context();
         let later = List::new();
         loop {
             let ran = catch_unwind(AssertUnwindSafe(|| {
                 while let Some(n) = self.handing.pop().or_else(|| later.pop()) {
-                    n.set_listed(false);
+                    n.node().set_listed(false);
                     self.hand(n, &later);
                 }
             }));
@@ -186,69 +185,82 @@ impl Cx {
         self.running.set(before.0);
         self.input.set(before.1);
         self.in_handing.set(false);
+        drop(held);
     }
 
     /// Hands one on that is `DONE`, down to a callback or an end. What else there is comes later.
-    fn hand(&self, n: Node, later: &List) {
-        if n.is_buried() {
-            // Left meanwhile, and told where it was left; only this list's reference is to go.
+    fn hand(&self, n: Counted, later: &List) {
+        if n.node().is_buried() {
+            // Left meanwhile, and told where it was left; only this list's count is to go.
             self.release(n);
             return;
         }
         let mut done = Some(n);
         while let Some(n) = done {
             later.put_before(&self.handing);
-            done = match n.next.get() {
-                Some(w) if !n.has(flag::AWAITED) && w.vt.get().lanes & n.lane.get() == 0 => {
-                    self.run_on(w, n)
+            let goes_on = match n.node().waiter() {
+                Some(w) => {
+                    !n.node().has(flag::AWAITED) && w.vt.get().lanes & n.node().lane.get() == 0
                 }
-                _ => {
-                    self.deliver(n);
-                    None
-                }
+                None => false,
             };
+            if goes_on {
+                done = self.run_on(n);
+            } else {
+                self.deliver(n);
+                done = None;
+            }
         }
     }
 
     /// Runs what stands at the front, and gives the node that has ended by it.
     #[inline(always)]
-    fn run(&self, n: Node) -> Option<Node> {
-        if n.state.get() == State::Done {
-            return self.run_on(n.next.get()?, n);
+    fn run(&self, n: Counted) -> Option<Counted> {
+        if n.node().state.get() != State::Queued {
+            return self.run_on(n);
         }
-        self.running.set(Some(n));
+        self.running.set(Some(n.ptr()));
         self.input.set(None);
-        self.run_in_context_of(n);
-        self.show_node(n);
+        self.run_in_context_of(n.node());
+        self.show_node(n.node());
+        let run = n.node().vt.get().run;
         // SAFETY: a QUEUED node runs on what it holds itself.
-        let done = unsafe { (n.vt.get().run)(self, n, None) };
+        let done = unsafe { run(self, n, None) };
         self.running.set(None);
         done
     }
 
-    /// Runs the waiter `w` of `n`.
+    /// Runs the waiter of `n`, which has ended.
     #[inline(always)]
-    fn run_on(&self, w: Node, n: Node) -> Option<Node> {
-        self.running.set(Some(w));
-        self.input.set(Some(n));
-        self.run_in_context_of(w);
-        self.show_node(w);
+    fn run_on(&self, n: Counted) -> Option<Counted> {
+        let Some(w) = n.node().next.get() else {
+            // It was taken away while `n` stood in a list.
+            self.let_go(n);
+            return None;
+        };
+        // SAFETY: I5, nobody but `deliver` and `hand` run a waiter, and each node is delivered once:
+        // the count in its link is ours.
+        let w = unsafe { w.counted() };
+        self.running.set(Some(w.ptr()));
+        self.input.set(Some(n.ptr()));
+        self.run_in_context_of(w.node());
+        self.show_node(w.node());
+        let run = w.node().vt.get().run;
         // SAFETY: `n` is DONE, and its waiter is of its types (I5).
-        let done = unsafe { (w.vt.get().run)(self, w, Some(n)) };
+        let done = unsafe { run(self, w, Some(n.node())) };
         self.running.set(None);
         self.release(n);
         done
     }
 
-    /// The waiter of `n`, which has ended, if that would be the only one in the queue.
+    /// Whether the waiter of `n`, which has ended, would be the only one in the queue.
     #[inline(always)]
-    fn goes_next(&self, n: Node) -> Option<Node> {
-        let w = n.next.get()?;
+    fn goes_next(&self, n: Node<'_>) -> bool {
+        let Some(w) = n.next.get() else { return false };
+        // SAFETY: `n` ended a moment ago, so that its waiter has not run (I5).
+        let w = unsafe { w.node() };
         // Whoever awaits has no lanes.
-        let alone = w.vt.get().lanes & n.lane.get() != 0
-            && self.queue.is_empty()
-            && self.handing.is_empty();
-        alone.then_some(w)
+        w.vt.get().lanes & n.lane.get() != 0 && self.queue.is_empty() && self.handing.is_empty()
     }
 
     /// A callback panicked: ends its node, and puts right what `run` did not get to.
@@ -258,34 +270,36 @@ impl Cx {
             raise(&Report::destructor(payload, None));
             return;
         };
-        if w.vt.get().kind == super::Kind::Flow {
+        // SAFETY: a run clears `running` before it gives its count away, so this one went down with
+        // the stack that unwound.
+        let w = unsafe { w.counted() };
+        if w.node().vt.get().kind == Kind::Flow {
             self.flow.set(None);
         }
-        let site = self.site_of(w);
         if let Some(input) = self.input.take() {
-            self.release(input);
+            // SAFETY: as above; `run_on` held it.
+            self.release(unsafe { input.counted() });
         }
-        match w.state.get() {
-            State::Running => {
-                let stop = Stop::Panicked(Panic::new(payload, Some(w.step())));
-                // SAFETY: RUNNING, and an unwind finds the payload empty, or a flow's future
-                // that its `stop` closes first (I4).
-                unsafe { (w.vt.get().stop)(self, w, stop) };
-                self.complete(w);
-            }
-            State::Done => {
-                raise(&Report::destructor(payload, Some(site)));
-                self.complete(w);
-            }
-            // It was replaced or forwarded before what panicked was dropped.
-            _ => raise(&Report::destructor(payload, Some(site))),
+        let n = w.node();
+        if n.state.get() != State::Running {
+            // The outcome is the last thing a run writes (I4): nothing panics behind it. A leak
+            // would be the least harm.
+            debug_assert!(false, "a run panicked when it was over");
+            raise(&Report::destructor(payload, Some(n.site.get())));
+            return;
         }
+        let stop = Stop::Panicked(Panic::new(payload, Some(n.step())));
+        let run_stop = n.vt.get().stop;
+        // SAFETY: RUNNING, and an unwind finds the payload empty, or a flow's future that its
+        // `stop` closes first (I4).
+        let ended = unsafe { run_stop(self, w, stop) };
+        self.complete(ended);
     }
 
-    /// `n` is `DONE`, and the producer's reference is ours. While others are handed on it stands
-    /// behind them.
+    /// `n` is `DONE`, and the producer's count goes with it, once. While others are handed on it
+    /// stands behind them.
     #[inline]
-    pub(super) fn complete(&self, n: Node) {
+    pub(super) fn complete(&self, n: Counted) {
         if self.in_handing.get() || !self.handing.is_empty() {
             self.hand_later(n);
         } else {
@@ -293,27 +307,30 @@ impl Cx {
         }
     }
 
-    fn hand_later(&self, n: Node) {
-        n.set_listed(true);
-        self.handing.push(n);
+    fn hand_later(&self, n: Counted) {
+        n.node().set_listed(true);
+        // SAFETY: DONE, and each node is completed once: it stands in no list.
+        unsafe { self.handing.push(n) };
     }
 
     #[inline(always)]
-    fn deliver(&self, n: Node) {
-        let Some(w) = n.next.get() else {
-            self.let_go(n);
+    fn deliver(&self, ended: Counted) {
+        let n = ended.node();
+        let Some(w) = n.waiter() else {
+            self.let_go(ended);
             return;
         };
         if n.has(flag::AWAITED) {
             n.clear(flag::AWAITED);
             n.next.set(None);
-            // SAFETY: AWAITED says that `next` is a flow or a waker (I5).
+            // SAFETY: AWAITED says that `next` is a flow or a waker (I5), alive by its `Wait`.
             unsafe { (w.vt.get().notice)(self, w) };
-            self.release(n);
+            self.release(ended);
         } else if w.vt.get().lanes & n.lane.get() != 0 {
-            self.queue.push(n);
+            // SAFETY: DONE, and completed once: it stands in no list.
+            unsafe { self.queue.push(ended) };
         } else {
-            self.hand_later(n);
+            self.hand_later(ended);
         }
     }
 
@@ -321,43 +338,42 @@ impl Cx {
     /// told at that instant, even if a request on its way keeps the node, or the list of what is
     /// handed on.
     #[inline]
-    pub(super) fn let_go(&self, n: Node) {
-        if n.rc.get() > 1 && n.is_done() && !n.has(flag::HANDLE) {
-            self.bury(n);
+    pub(super) fn let_go(&self, held: Counted) {
+        let n = held.node();
+        if n.rc.get() > 1 && n.is_done() && !n.has(flag::HANDLE) && !n.is_buried() {
+            self.bury(n.keep());
         }
-        self.release(n);
+        self.release(held);
     }
 
-    /// Gives one reference back.
+    /// Gives one count back.
     #[inline(always)]
-    pub(super) fn release(&self, n: Node) {
-        let rc = n.rc.get() - 1;
-        n.rc.set(rc);
-        if rc > 0 {
-            return;
-        }
-        if n.state.get() == State::Taken {
-            self.free(n);
+    pub(super) fn release(&self, held: Counted) {
+        let n = held.node();
+        let rc = n.rc.get();
+        if rc > 1 {
+            n.rc.set(rc - 1);
+        } else if n.state.get() == State::Taken {
+            self.free(held);
         } else {
-            self.dispose(n);
+            self.dispose(held);
         }
     }
 
     #[inline(never)]
-    fn dispose(&self, n: Node) {
-        match n.state.get() {
-            State::Done => self.bury(n),
-            _ => self.free(n),
-        }
+    fn dispose(&self, last: Counted) {
+        // I1: whatever has not ended has a producer with a count.
+        debug_assert_eq!(last.node().state.get(), State::Done);
+        self.bury(last);
     }
 
     /// Nobody can take this outcome any more: drop or report it. One after the other, however
     /// they nest (I7).
     #[inline(never)]
-    fn bury(&self, n: Node) {
-        n.keep();
-        n.set_buried(true);
-        self.graves.push(n);
+    fn bury(&self, n: Counted) {
+        n.node().set_buried(true);
+        // SAFETY: nobody waits for it, and it is buried once: `next` is free.
+        unsafe { self.graves.push(n) };
         if self.burying.replace(true) {
             return;
         }
@@ -379,18 +395,19 @@ impl Cx {
     fn bury_all(&self) {
         let held = hold();
         let outer = self.keep_context();
-        while let Some(n) = self.graves.pop() {
+        while let Some(grave) = self.graves.pop() {
+            let n = grave.node();
             self.run_in_context_of(n);
             let dropped = catch_unwind(AssertUnwindSafe(|| {
                 // SAFETY: a grave is DONE, and its outcome nobody's but ours.
-                unsafe { (n.vt.get().discard)(self, n) };
+                unsafe { (n.vt.get().discard)(n) };
             }));
             if let Err(payload) = dropped {
                 raise(&Report::destructor(payload, Some(n.site.get())));
             }
             // The state is TAKEN from before the user's code ran.
             n.set_buried(false);
-            self.release(n);
+            self.release(grave);
         }
         drop(outer);
         drop(held);
@@ -401,21 +418,14 @@ impl Cx {
     }
 
     fn running_site(&self) -> Option<Site> {
-        self.running.get().map(|n| self.site_of(n))
-    }
-
-    fn site_of(&self, n: Node) -> Site {
-        if n.vt.get().kind == super::Kind::Flow {
-            super::flow::standing_at(n)
-        } else {
-            n.site.get()
-        }
+        // SAFETY: its run has a count as long as it stands here.
+        self.running.get().map(|n| flow::standing_at(unsafe { n.node() }))
     }
 
     #[inline]
-    fn show_node(&self, n: Node) {
+    fn show_node(&self, n: Node<'_>) {
         if !self.beacon.get().is_null() {
-            self.show(Some(self.site_of(n)));
+            self.show(Some(flow::standing_at(n)));
         }
     }
 

@@ -1,17 +1,20 @@
 //! `.await` on a Deferred.
 
 use std::alloc::Layout;
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::alloc::Shape;
-use super::flow::{common, delist, enlist, one_ended};
-use super::{Cx, Kind, Node, Site, Slot, State, Vt, cx, flag, no_detach, run_guarded, waker};
+use super::flow::{self, delist, enlist, one_ended};
+use super::header::{Counted, Kind, Node, State, Vt, flag};
+use super::step::{cancel_nothing, no_detach};
+use super::{Cx, Handle, Site, cx, run_guarded, waker};
 use crate::deferred::{Deferred, Inner};
 use crate::fault::{Fault, Step};
 use crate::outcome::Stop;
+use crate::slot::Slot;
 
 /// A Deferred that is awaited. Dropping it leaves: the work goes on, nobody waits here any more.
 #[must_use = "a future does nothing until it is awaited"]
@@ -27,11 +30,11 @@ enum Link {
     None,
     /// Straight to the flow that polls: nothing is allocated.
     Flow {
-        f: Node,
+        f: Counted,
         entry: u32,
     },
     /// Through a small node that holds another executor's waker.
-    Waker(Node),
+    Waker(Counted),
 }
 
 impl<T: 'static, E: Fault> Wait<T, E> {
@@ -39,79 +42,96 @@ impl<T: 'static, E: Fault> Wait<T, E> {
         Self { deferred: Some(deferred), link: Link::None, site }
     }
 
-    fn link(&mut self, cx: &Cx, n: Node, task: &Context<'_>) {
+    /// Makes the awaited node find whoever polls. A foreign waker's code runs here, and may end the
+    /// node: nothing is linked then.
+    fn link(&mut self, cx: &Cx, task: &Context<'_>) {
         let flow = cx.flow.get();
-        match (&self.link, flow) {
-            (Link::Flow { f, .. }, Some(flow))
-                if *f == flow && waker::is_local(task.waker(), flow) =>
-            {
-                return;
-            }
-            (Link::Waker(w), flow) if body(w).flow.get().map(|(f, _)| f) == flow => {
-                let local = flow.is_some_and(|f| waker::is_local(task.waker(), f));
-                if !local {
-                    let mut kept = body(w).waker.borrow_mut();
-                    if !kept.as_ref().is_some_and(|waker| waker.will_wake(task.waker())) {
-                        let old = kept.replace(task.waker().clone());
-                        drop(kept);
-                        run_guarded(|| drop(old));
-                    }
+        let local = flow.filter(|f| waker::is_local(task.waker(), *f));
+        match (&self.link, local) {
+            (Link::Flow { f, .. }, Some(local)) if f.ptr() == local => return,
+            (Link::Waker(w), None) => {
+                // SAFETY: a waker's node that is ours holds its body.
+                let body = unsafe { body(w.node()) };
+                if body.flow.as_ref().map(|(f, _)| f.ptr()) == flow {
+                    body.renew(task.waker());
                     return;
                 }
             }
             _ => {}
         }
-        self.unlink(cx);
-        n.set(flag::AWAITED);
-        match flow {
-            Some(f) if waker::is_local(task.waker(), f) => {
-                n.next.set(Some(f));
-                self.link = Link::Flow { f, entry: enlist(f, n) };
+        unlink(cx, &mut self.link, awaited(&self.deferred));
+        // Before anything is linked: cloning it runs what its executor wrote, which may panic.
+        let foreign = if local.is_some() { None } else { Some(task.waker().clone()) };
+        let made = foreign.map(|waker| (waker, cx.make(&WAKER_SHAPE, &WAKER, self.site, 0)));
+        let still = awaited(&self.deferred).filter(|n| !n.is_done());
+        // SAFETY: `cx.flow` is being polled.
+        let flow = flow.map(|f| unsafe { f.node() });
+        match (still, made) {
+            (None, None) => {}
+            (None, Some((waker, w))) => {
+                w.node().state.set(State::Taken);
+                cx.release(w);
+                run_guarded(|| drop(waker));
             }
-            flow => {
-                let w = cx.make(&WAKER_SHAPE, &WAKER, self.site, 1, 0);
-                let flow = flow.map(|f| (f, enlist(f, n)));
-                let body =
-                    Body { waker: RefCell::new(Some(task.waker().clone())), flow: Cell::new(flow) };
+            (Some(n), None) => {
+                let Some(f) = flow else { return };
+                n.set(flag::AWAITED);
+                n.next.set(Some(f.ptr()));
+                let (f, entry) = enlist(f, n);
+                self.link = Link::Flow { f, entry };
+            }
+            (Some(n), Some((waker, w))) => {
+                n.set(flag::AWAITED);
+                n.next.set(Some(w.ptr()));
+                let flow = flow.map(|f| enlist(f, n));
                 // SAFETY: made for a Body, nothing is behind the header yet.
-                unsafe { w.work::<Body>().write(body) };
-                n.next.set(Some(w));
+                unsafe {
+                    w.node().work::<Body>().write(Body { waker: Cell::new(Some(waker)), flow });
+                }
                 self.link = Link::Waker(w);
             }
         }
-        if flow.is_some_and(|f| f.has(flag::CANCEL)) {
+        if let (Some(n), Some(f)) = (still, flow)
+            && f.has(flag::CANCEL)
+        {
             // The request stands: what is awaited now is asked too.
             cx.request(n);
         }
     }
+}
 
-    fn unlink(&mut self, cx: &Cx) {
-        let link = std::mem::replace(&mut self.link, Link::None);
-        if matches!(link, Link::None) {
-            return;
+/// The node behind what is awaited.
+fn awaited<T: 'static, E: Fault>(deferred: &Option<Deferred<T, E>>) -> Option<Node<'_>> {
+    deferred.as_ref().and_then(Deferred::handle).map(Handle::node)
+}
+
+/// Undoes what `link` did.
+fn unlink(cx: &Cx, link: &mut Link, n: Option<Node<'_>>) {
+    let link = std::mem::replace(link, Link::None);
+    if matches!(link, Link::None) {
+        return;
+    }
+    // An awaited node that has ended has let go of `next` itself.
+    let pending = match n {
+        Some(n) if n.has(flag::AWAITED) => {
+            n.clear(flag::AWAITED);
+            n.next.set(None);
+            true
         }
-        // An awaited node that has ended has let go of `next` itself.
-        let pending = match self.deferred.as_ref().and_then(Deferred::node) {
-            Some(n) if n.has(flag::AWAITED) => {
-                n.clear(flag::AWAITED);
-                n.next.set(None);
-                true
+        _ => false,
+    };
+    match link {
+        Link::None => {}
+        Link::Flow { f, entry } => delist(cx, f, entry, pending),
+        Link::Waker(w) => {
+            w.node().state.set(State::Taken);
+            // SAFETY: a waker's node holds its body until its Wait, its one owner, takes it.
+            let body = unsafe { w.node().work::<Body>().read() };
+            if let Some((f, entry)) = body.flow {
+                delist(cx, f, entry, pending);
             }
-            _ => false,
-        };
-        match link {
-            Link::None => {}
-            Link::Flow { f, entry } => delist(cx, f, entry, pending),
-            Link::Waker(w) => {
-                w.state.set(State::Taken);
-                // SAFETY: a waker's node holds its body until its Wait, its one owner, takes it.
-                let body = unsafe { w.work::<Body>().read() };
-                if let Some((f, entry)) = body.flow.get() {
-                    delist(cx, f, entry, pending);
-                }
-                run_guarded(|| drop(body));
-                cx.release(w);
-            }
+            run_guarded(|| drop(body.waker));
+            cx.release(w);
         }
     }
 }
@@ -122,58 +142,55 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
     fn poll(self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         let cx = cx();
-        let flow = cx.flow.get();
-        if let Some(f) = flow {
-            // SAFETY: `f` is being polled, so not closed.
-            let common = unsafe { common(f) };
-            common.at.set(this.site);
-            if common.is_stopping() {
-                // Once an await of a poll met a Stop, every further one is pending (§3.3).
-                return Poll::Pending;
-            }
-        }
-        let deferred = this.deferred.as_ref().expect("`Wait` polled after it gave its outcome");
-        if let Some(n) = deferred.node()
-            && !n.is_done()
+        // SAFETY: what is being polled has its run's count for as long.
+        let flow = cx.flow.get().map(|f| unsafe { f.node() });
+        if let Some(f) = flow
+            && !flow::stands_at(f, this.site)
         {
-            this.link(cx, n, task);
             return Poll::Pending;
         }
-        if let Some(f) = flow {
-            // SAFETY: as above.
-            let common = unsafe { common(f) };
-            let left = common.budget.get();
-            if left == 0 {
-                common.yielded.set(true);
-                task.waker().wake_by_ref();
+        assert!(this.deferred.is_some(), "`Wait` polled after it gave its outcome");
+        if is_pending(&this.deferred) {
+            this.link(cx, task);
+            if is_pending(&this.deferred) {
                 return Poll::Pending;
             }
-            common.budget.set(left - 1);
         }
-        this.unlink(cx);
-        let deferred = this.deferred.take().expect("it was there above");
-        let mut slot = match deferred.into_inner() {
-            Inner::Ready(ready) => ready.into_slot(),
-            Inner::Node(handle) => match handle.take_done() {
+        if let Some(f) = flow
+            && !flow::spend(f)
+        {
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        unlink(cx, &mut this.link, awaited(&this.deferred));
+        let slot = match this.deferred.take().map(Deferred::into_inner) {
+            Some(Inner::Ready(ready)) => ready.into_slot(),
+            Some(Inner::Node(handle)) => match handle.take_done() {
                 // Straight from where it was: one that is put together first stalls.
-                Slot::Ok(value) => {
-                    return Poll::Ready(E::awaited(Ok(value)));
-                }
-                slot => slot,
+                Ok(Slot::Ok(value)) => return Poll::Ready(E::awaited(Ok(value))),
+                Ok(slot) => slot,
+                Err(_) => unreachable!("it had ended, and nobody else can take it"),
             },
+            None => unreachable!("it was there above"),
         };
-        slot.passed(Step { site: this.site, label: None });
         match slot {
             Slot::Ok(value) => Poll::Ready(E::awaited(Ok(value))),
-            Slot::Err(error, _) => Poll::Ready(E::awaited(Err(error))),
             Slot::Stop(stop) => {
                 let Some(f) = flow else { unwind(stop) };
-                // SAFETY: as above.
-                unsafe { common(f) }.stop.set(Some(stop));
+                flow::meet(f, stop);
                 Poll::Pending
+            }
+            mut slot => {
+                slot.passed(Step { site: this.site, label: None });
+                let Slot::Err(error, _) = slot else { unreachable!("it is an error") };
+                Poll::Ready(E::awaited(Err(error)))
             }
         }
     }
+}
+
+fn is_pending<T: 'static, E: Fault>(deferred: &Option<Deferred<T, E>>) -> bool {
+    awaited(deferred).is_some_and(|n| !n.is_done())
 }
 
 /// Awaited on a foreign executor, where there is no flow to end (§3.3).
@@ -193,7 +210,7 @@ impl<T: 'static, E: Fault> Drop for Wait<T, E> {
         }
         let cx = cx();
         cx.enter(|| {
-            self.unlink(cx);
+            unlink(cx, &mut self.link, awaited(&self.deferred));
             drop(self.deferred.take());
         });
     }
@@ -220,19 +237,41 @@ impl<T: 'static, E: Fault> IntoFuture for Deferred<T, E> {
 
 /// What the node of a foreign waker holds.
 struct Body {
-    waker: RefCell<Option<Waker>>,
+    waker: Cell<Option<Waker>>,
     /// The flow in whose poll it was given, if any: requests reach it through that.
-    flow: Cell<Option<(Node, u32)>>,
+    flow: Option<(Counted, u32)>,
 }
 
-fn body(w: &Node) -> &Body {
-    // SAFETY: only called by the Wait that owns the node, before it takes the body out, and by
-    // `notice`, which an unlinked node never gets.
+impl Body {
+    /// Takes the waker of a later poll. It is out of its cell while a waker's code runs.
+    fn renew(&self, waker: &Waker) {
+        let kept = self.waker.take();
+        if kept.as_ref().is_some_and(|kept| kept.will_wake(waker)) {
+            self.waker.set(kept);
+            return;
+        }
+        let between = self.waker.replace(Some(waker.clone()));
+        run_guarded(|| drop(kept));
+        run_guarded(|| drop(between));
+    }
+}
+
+/// # Safety
+///
+/// A waker's node whose `Wait` has not taken its body, nor does while it is looked at.
+unsafe fn body<'a>(w: Node<'a>) -> &'a Body {
+    // SAFETY: written when it was linked; the caller's promise.
     unsafe { &*w.work::<Body>() }
 }
 
-pub(super) fn flow_of(w: Node) -> Option<Node> {
-    body(&w).flow.get().map(|(f, _)| f)
+/// The flow in whose poll a waker was given.
+///
+/// # Safety
+///
+/// A waker's node whose `Wait` has not taken its body.
+pub(super) unsafe fn flow_of(w: Node<'_>) -> Option<Node<'_>> {
+    // SAFETY: the caller's promise; the body has a count of the flow.
+    unsafe { body(w) }.flow.as_ref().map(|(f, _)| unsafe { f.ptr().node() })
 }
 
 const WAKER_SHAPE: Shape = Shape::of(&[Layout::new::<Body>()]);
@@ -251,10 +290,12 @@ const WAKER: Vt = Vt {
 /// # Safety
 ///
 /// `w` is a waker's node whose `Wait` has not taken its body.
-unsafe fn notice_waker(cx: &Cx, w: Node) {
-    let waker = body(&w).waker.borrow_mut().take();
-    if let Some((f, _)) = body(&w).flow.get() {
-        one_ended(cx, f);
+unsafe fn notice_waker(cx: &Cx, w: Node<'_>) {
+    // SAFETY: the caller's promise; the body is not used once the waker's code runs.
+    let body = unsafe { body(w) };
+    let waker = body.waker.take();
+    if let Some((f, _)) = &body.flow {
+        one_ended(cx, f.node());
     }
     if let Some(waker) = waker {
         run_guarded(|| waker.wake());
@@ -264,23 +305,18 @@ unsafe fn notice_waker(cx: &Cx, w: Node) {
 /// # Safety
 ///
 /// None; a waker's node is never in a list.
-unsafe fn run_nothing(_: &Cx, _: Node, _: Option<Node>) -> Option<Node> {
+unsafe fn run_nothing(_: &Cx, _: Counted, _: Option<Node<'_>>) -> Option<Counted> {
     None
 }
 
 /// # Safety
 ///
 /// None; a waker's node never runs.
-unsafe fn stop_nothing(_: &Cx, _: Node, _: Stop) {}
+unsafe fn stop_nothing(_: &Cx, w: Counted, _: Stop) -> Counted {
+    w
+}
 
 /// # Safety
 ///
 /// None; a waker's node is never `DONE`.
-unsafe fn discard_nothing(_: &Cx, _: Node) {}
-
-/// # Safety
-///
-/// None; nothing waits through a waker's node.
-unsafe fn cancel_nothing(_: &Cx, _: Node) -> Option<Node> {
-    None
-}
+unsafe fn discard_nothing(_: Node<'_>) {}

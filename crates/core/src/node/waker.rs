@@ -1,11 +1,13 @@
 //! A flow's wakers: a borrowed one that costs nothing, and one that any thread may keep.
 
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::flow::{common, orphaned, rewake};
-use super::{Hdr, Node, cx};
+use super::cx;
+use super::flow::{Common, orphaned, rewake};
+use super::header::{Hdr, Node, Ptr};
 use crate::crossing::{Flag, Handle, Woken};
 use crate::inbox::{self, Entry, Inbox};
 
@@ -14,15 +16,15 @@ use crate::inbox::{self, Entry, Inbox};
 /// # Safety
 ///
 /// It, not its clones, must be gone before the poll returns, and is never dropped.
-pub(super) unsafe fn local(f: Node) -> Waker {
+pub(super) unsafe fn local(f: Ptr) -> Waker {
     // SAFETY: the functions of LOCAL take the pointer for a flow that is being polled.
-    unsafe { Waker::from_raw(RawWaker::new(f.0.as_ptr().cast_const().cast(), &LOCAL)) }
+    unsafe { Waker::from_raw(RawWaker::new(f.header().as_ptr().cast_const().cast(), &LOCAL)) }
 }
 
 /// Whether `waker` is the one lent to the poll of `f`.
-pub(super) fn is_local(waker: &Waker, f: Node) -> bool {
+pub(super) fn is_local(waker: &Waker, f: Ptr) -> bool {
     std::ptr::eq(waker.vtable(), &raw const LOCAL)
-        && std::ptr::eq(waker.data(), f.0.as_ptr().cast_const().cast())
+        && std::ptr::eq(waker.data(), f.header().as_ptr().cast_const().cast())
 }
 
 static LOCAL: RawWakerVTable = RawWakerVTable::new(clone_local, wake_local, wake_local, drop_local);
@@ -32,10 +34,9 @@ static LOCAL: RawWakerVTable = RawWakerVTable::new(clone_local, wake_local, wake
 /// `data` is a flow being polled. Any thread may call it while the poll lasts: only the immutable
 /// `home` and the `OnceLock` are touched.
 unsafe fn clone_local(data: *const ()) -> RawWaker {
-    // SAFETY: `local` made the pointer of a node.
-    let f = unsafe { node(data) };
-    // SAFETY: being polled, so not closed.
-    let common = unsafe { common(f) };
+    let f = address(data);
+    // SAFETY: being polled, so neither freed nor closed.
+    let common = unsafe { &*f.node().work::<Common>() };
     let cell = common.cell.get_or_init(|| WakeCell::new(f, common.home));
     let waker = std::mem::ManuallyDrop::new(Waker::from(Handle::of(cell)));
     RawWaker::new(waker.data(), waker.vtable())
@@ -45,13 +46,13 @@ unsafe fn clone_local(data: *const ()) -> RawWaker {
 ///
 /// As [`clone_local`].
 unsafe fn wake_local(data: *const ()) {
-    // SAFETY: `local` made the pointer of a node.
-    let f = unsafe { node(data) };
-    // SAFETY: being polled, so not closed.
-    let common = unsafe { common(f) };
+    let f = address(data);
+    // SAFETY: being polled, so neither freed nor closed.
+    let common = unsafe { &*f.node().work::<Common>() };
     let cx = cx();
     if common.home == cx.id() {
-        rewake(cx, f);
+        // SAFETY: as above.
+        rewake(cx, unsafe { f.node() });
     } else {
         common.cell.get_or_init(|| WakeCell::new(f, common.home)).wake();
     }
@@ -62,12 +63,9 @@ unsafe fn wake_local(data: *const ()) {
 /// None.
 unsafe fn drop_local(_: *const ()) {}
 
-/// # Safety
-///
-/// `data` points at a live node.
-unsafe fn node(data: *const ()) -> Node {
-    // SAFETY: the caller's promise; a node's address is never null.
-    Node(unsafe { std::ptr::NonNull::new_unchecked(data.cast_mut().cast::<Hdr>()) })
+/// What [`local`] made the pointer of.
+fn address(data: *const ()) -> Ptr {
+    Ptr::new(NonNull::new(data.cast_mut().cast::<Hdr>()).expect("a node is not at null"))
 }
 
 /// What other threads see of a flow (I9).
@@ -80,11 +78,11 @@ pub(crate) struct WakeCell {
 }
 
 impl WakeCell {
-    fn new(f: Node, home: u64) -> Arc<Self> {
+    fn new(f: Ptr, home: u64) -> Arc<Self> {
         // Asked for at home, the inbox is closed and forgotten when the thread ends; `forget` asks
         // for what another thread made.
         let inbox = if home == cx().id() { inbox::mine() } else { inbox::of_thread(home) };
-        Arc::new(Self { flow: AtomicPtr::new(f.0.as_ptr()), home, inbox, flag: Flag::new() })
+        Arc::new(Self { flow: AtomicPtr::new(f.header().as_ptr()), home, inbox, flag: Flag::new() })
     }
 
     /// Whether a waker is left, or has done its work already.
@@ -115,9 +113,14 @@ impl WakeCell {
     }
 
     /// The flow, on its home thread, while it has not ended.
-    fn flow(&self) -> Option<Node> {
-        debug_assert_eq!(self.home, cx().id());
-        std::ptr::NonNull::new(self.flow.load(Ordering::Acquire)).map(Node)
+    fn flow(&self) -> Option<Node<'_>> {
+        if self.home != cx().id() {
+            return None;
+        }
+        let f = NonNull::new(self.flow.load(Ordering::Acquire))?;
+        // SAFETY: `forget` empties this before the flow ends, and an unfinished node is alive (I1).
+        // Callers use it before any code of a user's.
+        Some(unsafe { Ptr::new(f).node() })
     }
 }
 

@@ -25,7 +25,7 @@ impl<T: 'static, E: Fault, U: 'static, F: FnOnce(T) -> U + 'static> Work<T, E> f
     }
 
     #[inline]
-    fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<U, E> {
+    fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<U, E> {
         slot.without_value()
     }
 }
@@ -50,7 +50,7 @@ where
     }
 
     #[inline]
-    fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<D::Value, E> {
+    fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<D::Value, E> {
         slot.without_value()
     }
 }
@@ -75,7 +75,7 @@ where
         }
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<U, E> {
+    fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<U, E> {
         slot.without_value()
     }
 }
@@ -103,7 +103,7 @@ impl<T: 'static, E: Fault, G: Fault, F: FnOnce(E) -> G + 'static> Work<T, E> for
         })
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, G> {
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing<'_>) -> Slot<T, G> {
         from.keep_way_back::<T>();
         slot.without_error()
     }
@@ -127,7 +127,7 @@ where
         }
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, D::Error> {
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing<'_>) -> Slot<T, D::Error> {
         from.keep_way_back::<T>();
         slot.without_error()
     }
@@ -147,7 +147,7 @@ impl<T: 'static, E: Fault, F: FnOnce(E) -> T + 'static> Work<T, E> for Recover<F
         })
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, Never> {
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing<'_>) -> Slot<T, Never> {
         from.keep_way_back::<T>();
         slot.without_error()
     }
@@ -169,7 +169,7 @@ where
         (self.0)(slot.into_outcome()).into_next()
     }
 
-    fn pass(&mut self, _: Slot<T, E>, _: Passing) -> Slot<D::Value, D::Error> {
+    fn pass(&mut self, _: Slot<T, E>, _: Passing<'_>) -> Slot<D::Value, D::Error> {
         unreachable!("it has a callback for every lane")
     }
 }
@@ -195,7 +195,7 @@ where
         }
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<A::Value, A::Error> {
+    fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<A::Value, A::Error> {
         match slot {
             Slot::Stop(stop) => Slot::Stop(stop),
             _ => unreachable!("it has a callback for both"),
@@ -218,7 +218,7 @@ impl<T: 'static, E: Fault, F: FnOnce(&T) + 'static> Work<T, E> for Inspect<F> {
         Next::Done(slot)
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<T, E> {
+    fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<T, E> {
         slot
     }
 }
@@ -238,7 +238,7 @@ impl<T: 'static, E: Fault, F: FnOnce(&E) + 'static> Work<T, E> for InspectErr<F>
         Next::Done(end.keep())
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, E> {
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing<'_>) -> Slot<T, E> {
         from.keep_way_back::<T>();
         slot
     }
@@ -258,7 +258,7 @@ impl<T: 'static, E: Fault, F: FnOnce() + 'static> Work<T, E> for Finally<F> {
         Next::Done(end.keep())
     }
 
-    fn pass(&mut self, _: Slot<T, E>, _: Passing) -> Slot<T, E> {
+    fn pass(&mut self, _: Slot<T, E>, _: Passing<'_>) -> Slot<T, E> {
         unreachable!("it has a callback for every lane")
     }
 }
@@ -293,7 +293,7 @@ impl<T: 'static, E: Fault> Work<T, E> for Settled {
         Next::Done(Slot::Ok(slot.into_outcome()))
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<Outcome<T, E>, Never> {
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing<'_>) -> Slot<Outcome<T, E>, Never> {
         if slot.is_ok() {
             from.keep_way_back_as(|outcome: Outcome<T, E>| {
                 outcome.ok().expect("only a value has a way back")
@@ -317,7 +317,7 @@ impl<T: 'static, E: Fault> Work<T, E> for Shield {
         Next::Done(slot)
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<T, E> {
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing<'_>) -> Slot<T, E> {
         from.keep_way_back::<T>();
         slot
     }
@@ -335,7 +335,7 @@ impl<T: 'static, E: Fault> Work<T, E> for Report {
         Next::Done(slot.map(drop))
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, _: Passing) -> Slot<(), E> {
+    fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<(), E> {
         slot.map(drop)
     }
 }
@@ -344,7 +344,12 @@ impl<T: 'static, E: Fault> Work<T, E> for Report {
 pub(crate) struct Arrive<F>(Option<F>);
 
 impl<F> Arrive<F> {
-    pub(crate) fn new(f: F) -> Self {
+    pub(crate) fn new<T, E, U, G>(f: F) -> Self
+    where
+        E: Fault,
+        G: Fault,
+        F: FnOnce(Slot<T, E>, Passing<'_>) -> Slot<U, G> + 'static,
+    {
         Self(Some(f))
     }
 }
@@ -355,7 +360,7 @@ where
     E: Fault,
     U: 'static,
     G: Fault,
-    F: FnOnce(Slot<T, E>, Passing) -> Slot<U, G> + 'static,
+    F: FnOnce(Slot<T, E>, Passing<'_>) -> Slot<U, G> + 'static,
 {
     type Value = U;
     type Error = G;
@@ -365,7 +370,7 @@ where
         Next::Done(self.pass(slot, Passing::READY))
     }
 
-    fn pass(&mut self, slot: Slot<T, E>, from: Passing) -> Slot<U, G> {
+    fn pass(&mut self, slot: Slot<T, E>, from: Passing<'_>) -> Slot<U, G> {
         let f = self.0.take().expect("an outcome arrives once");
         f(slot, from)
     }
