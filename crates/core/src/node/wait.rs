@@ -42,19 +42,19 @@ impl<T: 'static, E: Fault> Wait<T, E> {
         Self { deferred: Some(deferred), link: Link::None, site }
     }
 
-    /// Makes the awaited node find whoever polls. A foreign waker's code runs here, and may end the
-    /// node: nothing is linked then.
-    fn link(&mut self, cx: &Cx, task: &Context<'_>) {
+    /// Makes the awaited node find whoever polls. False if it ended while a foreign waker's code ran
+    /// here: nobody was there to be woken, so the poll goes on.
+    fn link(&mut self, cx: &Cx, task: &Context<'_>) -> bool {
         let flow = cx.flow.get();
         let local = flow.filter(|f| waker::is_local(task.waker(), *f));
         match (&self.link, local) {
-            (Link::Flow { f, .. }, Some(local)) if f.ptr() == local => return,
+            (Link::Flow { f, .. }, Some(local)) if f.ptr() == local => return true,
             (Link::Waker(w), None) => {
                 // SAFETY: a waker's node that is ours holds its body.
                 let body = unsafe { body(w.node()) };
                 if body.flow.as_ref().map(|(f, _)| f.ptr()) == flow {
                     body.renew(task.waker());
-                    return;
+                    return is_pending(&self.deferred);
                 }
             }
             _ => {}
@@ -67,14 +67,15 @@ impl<T: 'static, E: Fault> Wait<T, E> {
         // SAFETY: `cx.flow` is being polled.
         let flow = flow.map(|f| unsafe { f.node() });
         match (still, made) {
-            (None, None) => {}
+            (None, None) => return false,
             (None, Some((waker, w))) => {
                 w.node().state.set(State::Taken);
                 cx.release(w);
                 run_guarded(|| drop(waker));
+                return false;
             }
             (Some(n), None) => {
-                let Some(f) = flow else { return };
+                let f = flow.expect("a local waker is a flow's");
                 n.set(flag::AWAITED);
                 n.next.set(Some(f.ptr()));
                 let (f, entry) = enlist(f, n);
@@ -97,6 +98,7 @@ impl<T: 'static, E: Fault> Wait<T, E> {
             // The request stands: what is awaited now is asked too.
             cx.request(n);
         }
+        true
     }
 }
 
@@ -150,11 +152,8 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
             return Poll::Pending;
         }
         assert!(this.deferred.is_some(), "`Wait` polled after it gave its outcome");
-        if is_pending(&this.deferred) {
-            this.link(cx, task);
-            if is_pending(&this.deferred) {
-                return Poll::Pending;
-            }
+        if is_pending(&this.deferred) && this.link(cx, task) {
+            return Poll::Pending;
         }
         if let Some(f) = flow
             && !flow::spend(f)
