@@ -1,0 +1,52 @@
+//! What core promises, a module for each behaviour. Run one of them with
+//! `cargo test -p thence-core --test core lock::`.
+
+mod again;
+#[path = "../common/mod.rs"]
+mod common;
+mod events;
+mod events_stream;
+mod facts_adding;
+mod facts_cancel;
+mod facts_chain_deferred;
+mod facts_chaining;
+mod facts_debug;
+mod facts_errors;
+mod facts_firing;
+mod facts_flows;
+mod facts_many;
+mod facts_unhandled;
+mod facts_waiting;
+mod failure;
+mod firing;
+mod flow_context;
+mod flow_span;
+mod flows;
+mod found_by_the_model;
+mod lanes;
+mod leave_and_cancel;
+mod lock;
+mod making;
+mod many;
+mod nodes;
+mod placed_source;
+mod pool;
+mod queue;
+mod queue_stream;
+mod remote;
+mod scope;
+mod scope_fail_fast;
+mod semaphore;
+mod shared;
+mod stack;
+mod stack_again;
+mod stack_dropping;
+mod stack_many;
+mod stack_shared;
+mod stack_waiting;
+mod steps;
+mod testing;
+mod threads;
+mod tracing;
+mod unhandled;
+mod waiting_leave_and_cancel;
