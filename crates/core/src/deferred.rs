@@ -393,7 +393,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[inline]
     pub(crate) fn step<W: Work<T, E>>(self, work: W, site: Site) -> Deferred<W::Value, W::Error> {
         let slot = match self.0 {
-            Inner::Node(handle) if !handle.is_done() || handle.has_way_back() => {
+            Inner::Node(handle) if !handle.is_done() => {
+                return Deferred(Inner::Node(handle.attach(cx(), work, site)));
+            }
+            Inner::Node(handle) if handle.has_way_back() => {
                 return Deferred(Inner::Node(handle.attach(cx(), work, site)));
             }
             Inner::Node(handle) => match handle.take_done() {

@@ -80,25 +80,33 @@ impl Cx {
     #[inline]
     pub(super) fn make(&self, shape: &Shape, vt: &'static Vt, site: Site, flags: u8) -> Counted {
         // SAFETY: one count.
-        unsafe { self.make_with(1, shape, vt, site, flags).counted() }
+        unsafe { self.make_with(1, shape, vt, site, flags).0.counted() }
     }
 
-    /// As [`Cx::make`], with a count for its producer and one for its handle.
-    #[inline]
+    /// As [`Cx::make`], with a count for its producer and one for its handle. Also says whether it
+    /// captured a context.
+    #[inline(always)]
     pub(super) fn make_held(
         &self,
         shape: &Shape,
         vt: &'static Vt,
         site: Site,
         flags: u8,
-    ) -> (Counted, Counted) {
-        let n = self.make_with(2, shape, vt, site, flags | flag::HANDLE);
+    ) -> (Counted, Counted, bool) {
+        let (n, captured) = self.make_with(2, shape, vt, site, flags | flag::HANDLE);
         // SAFETY: two counts.
-        unsafe { (n.counted(), n.counted()) }
+        unsafe { (n.counted(), n.counted(), captured) }
     }
 
     #[inline(always)]
-    fn make_with(&self, rc: u32, shape: &Shape, vt: &'static Vt, site: Site, flags: u8) -> Ptr {
+    fn make_with(
+        &self,
+        rc: u32,
+        shape: &Shape,
+        vt: &'static Vt,
+        site: Site,
+        flags: u8,
+    ) -> (Ptr, bool) {
         let class = shape.class();
         let head = &self.free.heads[usize::from(class)];
         let base = match head.get() {
@@ -129,8 +137,8 @@ impl Cx {
         }
         let n = Ptr::new(node);
         // SAFETY: its counts are not given away yet.
-        self.capture(unsafe { n.node() });
-        n
+        let captured = self.capture(unsafe { n.node() });
+        (n, captured)
     }
 
     /// Frees a node by its last count; its payload is empty.

@@ -9,12 +9,14 @@ use super::{Cx, run_guarded};
 use crate::flow_context::Frame;
 
 impl Cx {
-    /// Gives a node that is made now the frame it is made in (I11).
+    /// Gives a node that is made now the frame it is made in (I11). Says whether it looked for one.
     #[inline(always)]
-    pub(super) fn capture(&self, n: Node<'_>) {
-        if !cfg!(thence_no_context) && self.captures.get() {
+    pub(super) fn capture(&self, n: Node<'_>) -> bool {
+        let captures = !cfg!(thence_no_context) && self.captures.get();
+        if captures {
             self.capture_frame(n);
         }
+        captures
     }
 
     /// Looks again whether anything is to be captured: with every source, flow and drain, so that

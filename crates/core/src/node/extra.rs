@@ -57,11 +57,22 @@ impl Extra {
     pub(super) fn clear(&self) {
         self.label.set(None);
         self.via.set(None);
-        self.places.take();
-        Hooks { on_cancel: self.on_cancel.take(), on_left: self.on_left.take() }.let_go();
+        drop(self.places.take());
+        if let Some(hooks) = self.take_hooks() {
+            hooks.let_go();
+        }
         if let Some(way_back) = self.on_unclaimed.take() {
             run_guarded(|| drop(way_back));
         }
+    }
+
+    #[inline]
+    fn take_hooks(&self) -> Option<Hooks> {
+        let (on_cancel, on_left) = (self.on_cancel.take(), self.on_left.take());
+        if on_cancel.is_empty() && on_left.is_none() {
+            return None;
+        }
+        Some(Hooks { on_cancel, on_left })
     }
 
     pub(super) fn add_canceller(&self, hook: Box<dyn FnOnce()>) {
@@ -150,12 +161,7 @@ impl<'a> Node<'a> {
     /// that owns.
     #[inline]
     pub(super) fn take_hooks(self) -> Option<Hooks> {
-        let extra = self.extra()?;
-        let (on_cancel, on_left) = (extra.on_cancel.take(), extra.on_left.take());
-        if on_cancel.is_empty() && on_left.is_none() {
-            return None;
-        }
-        Some(Hooks { on_cancel, on_left })
+        self.extra()?.take_hooks()
     }
 
     pub(super) fn set_left(self, hook: Box<dyn FnOnce()>) {

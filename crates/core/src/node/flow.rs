@@ -30,7 +30,7 @@ where
 {
     let cx = cx();
     cx.look_for_context();
-    let (f, handle) = cx.make_held(&Flow::<F, T, E>::SHAPE, &Flow::<F, T, E>::VT, site, 0);
+    let (f, handle, _) = cx.make_held(&Flow::<F, T, E>::SHAPE, &Flow::<F, T, E>::VT, site, 0);
     // SAFETY: SHAPE has room for both behind the header, and nothing is there yet. The common part
     // begins with the links.
     unsafe {
@@ -131,11 +131,11 @@ impl Waits {
 ///
 /// # Safety
 ///
-/// What it gives is not kept over code of a user's, unless that is the flow's own poll: the end of
-/// the flow takes it away.
+/// `f` is a flow. What it gives is not kept over code of a user's, unless that is the flow's own
+/// poll: the end of the flow takes it away.
 #[inline]
 pub(super) unsafe fn open<'a>(f: Node<'a>) -> Option<&'a Common> {
-    if f.has(flag::CLOSED) || f.vt.get().kind != Kind::Flow {
+    if f.has(flag::CLOSED) {
         return None;
     }
     // SAFETY: written by `spawn` right behind the header, and there until CLOSED.
@@ -144,6 +144,7 @@ pub(super) unsafe fn open<'a>(f: Node<'a>) -> Option<&'a Common> {
 
 /// The flow that is being polled stands at an await. False if it met a Stop in this poll: every
 /// further await of the poll is pending then (§3.3).
+#[inline]
 pub(super) fn stands_at(f: Node<'_>, site: Site) -> bool {
     // SAFETY: no user's code runs here.
     let Some(common) = (unsafe { open(f) }) else { return true };
@@ -156,6 +157,7 @@ pub(super) fn stands_at(f: Node<'_>, site: Site) -> bool {
 
 /// Takes one ready await from what the poll may have. False if none is left: the flow goes to the
 /// back of the queue.
+#[inline]
 pub(super) fn spend(f: Node<'_>) -> bool {
     // SAFETY: no user's code runs here.
     let Some(common) = (unsafe { open(f) }) else { return true };
@@ -247,8 +249,12 @@ pub(super) fn orphaned(cx: &Cx, f: Node<'_>) {
 }
 
 /// Where a node stands: of a flow, its await.
+#[inline]
 pub(super) fn standing_at(n: Node<'_>) -> Site {
-    // SAFETY: no user's code runs here.
+    if n.vt.get().kind != Kind::Flow {
+        return n.site.get();
+    }
+    // SAFETY: a flow, and no user's code runs here.
     unsafe { open(n) }.map_or(n.site.get(), |common| common.at.get())
 }
 

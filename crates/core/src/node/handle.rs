@@ -48,16 +48,23 @@ impl<T: 'static, E: Fault> Handle<T, E> {
 
     /// Puts a step behind it. Behind one that has ended the step runs in its turn, and the value's
     /// way back comes along.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn attach<W: Work<T, E>>(
         self,
         cx: &Cx,
         work: W,
         site: Site,
     ) -> Handle<W::Value, W::Error> {
+        let is_done = self.is_done();
         let n = self.into_counted();
         // SAFETY: a handle's node has no waiter, and the types are the handle's.
-        unsafe { Handle::new(step::attach(cx, n, work, site)) }
+        unsafe {
+            Handle::new(if is_done {
+                step::attach_ended(cx, n, work, site)
+            } else {
+                step::attach(cx, n, work, site)
+            })
+        }
     }
 
     /// Whether it has ended with a value that somebody would take back.

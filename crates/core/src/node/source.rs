@@ -68,7 +68,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
     pub(crate) fn new(site: Site) -> (Self, Handle<T, E>) {
         let cx = cx();
         cx.look_for_context();
-        let (n, handle) = cx.make_held(&Self::SHAPE, &Self::VT, site, 0);
+        let (n, handle, _) = cx.make_held(&Self::SHAPE, &Self::VT, site, 0);
         // SAFETY: SHAPE has room for the links, and nothing is there yet.
         unsafe { cx.link_root(n.node()) };
         // SAFETY: a source of these types.
@@ -80,7 +80,7 @@ impl<T: 'static, E: Fault> Source<T, E> {
     pub(crate) fn asking(site: Site, asked: Asked) -> (Asking<T, E>, Handle<T, E>) {
         let cx = cx();
         cx.look_for_context();
-        let (n, handle) = cx.make_held(&Self::SHAPE_ASKED, &Self::VT_ASKED, site, flag::HOOKED);
+        let (n, handle, _) = cx.make_held(&Self::SHAPE_ASKED, &Self::VT_ASKED, site, flag::HOOKED);
         // SAFETY: made with room for a Payload, which begins with its links.
         unsafe {
             cx.link_root(n.node());

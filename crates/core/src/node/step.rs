@@ -43,13 +43,12 @@ pub enum Next<T: 'static, E: Fault> {
     Wait(Deferred<T, E>),
 }
 
-/// Puts a step behind a node, by its handle's count. The new handle's count is the caller's.
-///
-/// Capturing the step's context may run a subscriber, which may end `up`: that is looked at after it.
+/// Puts a step behind an unfinished node, by its handle's count. The new handle's count is the
+/// caller's.
 ///
 /// # Safety
 ///
-/// `up` has no waiter, will hold or holds an outcome of `T` and `E`, and the count is its handle's.
+/// `up` has no waiter, will hold an outcome of `T` and `E`, and the count is its handle's.
 #[inline]
 pub(super) unsafe fn attach<W: Work<T, E>, T: 'static, E: Fault>(
     cx: &Cx,
@@ -57,16 +56,45 @@ pub(super) unsafe fn attach<W: Work<T, E>, T: 'static, E: Fault>(
     work: W,
     site: Site,
 ) -> Counted {
-    let (w, handle) = cx.make_held(&Waiting::<W, T, E>::SHAPE, &Waiting::<W, T, E>::VT, site, 0);
-    // SAFETY: made for this work; nothing is behind the header yet.
-    unsafe { w.node().work::<W>().write(work) };
-    cx.steps.set(cx.steps.get() + 1);
-    if up.node().is_done() {
+    let (w, handle, captured) = waiting::<W, T, E>(cx, work, site);
+    if captured && up.node().is_done() {
+        // The subscriber that was asked for its span has ended it.
         hand_to(cx, up, w);
     } else {
         link(up, w);
     }
     handle
+}
+
+/// As [`attach`], for a node that has ended: the step runs in its turn.
+///
+/// # Safety
+///
+/// `up` has no waiter, holds an outcome of `T` and `E`, and the count is its handle's.
+pub(super) unsafe fn attach_ended<W: Work<T, E>, T: 'static, E: Fault>(
+    cx: &Cx,
+    up: Counted,
+    work: W,
+    site: Site,
+) -> Counted {
+    let (w, handle, _) = waiting::<W, T, E>(cx, work, site);
+    hand_to(cx, up, w);
+    handle
+}
+
+/// A step that waits for nothing yet, by two counts, and whether it captured a context.
+#[inline(always)]
+fn waiting<W: Work<T, E>, T: 'static, E: Fault>(
+    cx: &Cx,
+    work: W,
+    site: Site,
+) -> (Counted, Counted, bool) {
+    let (w, handle, captured) =
+        cx.make_held(&Waiting::<W, T, E>::SHAPE, &Waiting::<W, T, E>::VT, site, 0);
+    // SAFETY: made for this work; nothing is behind the header yet.
+    unsafe { w.node().work::<W>().write(work) };
+    cx.steps.set(cx.steps.get() + 1);
+    (w, handle, captured)
 }
 
 /// Makes `w` wait for `up`, an unfinished node, by the count of its handle.
@@ -104,7 +132,7 @@ pub(super) fn queue<W: Work<T, E>, T: 'static, E: Fault>(
     work: W,
     site: Site,
 ) -> Counted {
-    let (w, handle) = cx.make_held(&Loaded::<W, T, E>::SHAPE, &Loaded::<W, T, E>::VT, site, 0);
+    let (w, handle, _) = cx.make_held(&Loaded::<W, T, E>::SHAPE, &Loaded::<W, T, E>::VT, site, 0);
     // SAFETY: made for this pair; nothing is behind the header yet.
     unsafe { w.node().work::<(W, Slot<T, E>)>().write((work, slot)) };
     w.node().state.set(State::Queued);

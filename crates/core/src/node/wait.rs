@@ -44,65 +44,68 @@ impl<T: 'static, E: Fault> Wait<T, E> {
 
     /// Makes the awaited node find whoever polls. False if it ended while a foreign waker's code ran
     /// here: nobody was there to be woken, so the poll goes on.
+    #[inline]
     fn link(&mut self, cx: &Cx, task: &Context<'_>) -> bool {
-        let flow = cx.flow.get();
-        let local = flow.filter(|f| waker::is_local(task.waker(), *f));
-        match (&self.link, local) {
-            (Link::Flow { f, .. }, Some(local)) if f.ptr() == local => return true,
-            (Link::Waker(w), None) => {
-                // SAFETY: a waker's node that is ours holds its body.
-                let body = unsafe { body(w.node()) };
-                if body.flow.as_ref().map(|(f, _)| f.ptr()) == flow {
-                    body.renew(task.waker());
-                    return is_pending(&self.deferred);
-                }
+        // SAFETY: what is being polled has its run's count for as long.
+        let flow = cx.flow.get().map(|f| unsafe { f.node() });
+        let Some(f) = flow.filter(|f| waker::is_local(task.waker(), f.ptr())) else {
+            return self.link_foreign(cx, task, flow);
+        };
+        match &self.link {
+            Link::None => {}
+            Link::Flow { f: linked, .. } if linked.ptr() == f.ptr() => return true,
+            _ => unlink(cx, &mut self.link, awaited(&self.deferred)),
+        }
+        let Some(n) = awaited(&self.deferred).filter(|n| !n.is_done()) else { return false };
+        n.set(flag::AWAITED);
+        n.next.set(Some(f.ptr()));
+        let (counted, entry) = enlist(f, n);
+        self.link = Link::Flow { f: counted, entry };
+        pass_request(cx, Some(f), n);
+        true
+    }
+
+    #[inline(never)]
+    fn link_foreign(&mut self, cx: &Cx, task: &Context<'_>, flow: Option<Node<'_>>) -> bool {
+        if let Link::Waker(w) = &self.link {
+            // SAFETY: a waker's node that is ours holds its body.
+            let body = unsafe { body(w.node()) };
+            if body.flow.as_ref().map(|(f, _)| f.ptr()) == flow.map(Node::ptr) {
+                body.renew(task.waker());
+                return is_pending(&self.deferred);
             }
-            _ => {}
         }
         unlink(cx, &mut self.link, awaited(&self.deferred));
         // Before anything is linked: cloning it runs what its executor wrote, which may panic.
-        let foreign = if local.is_some() { None } else { Some(task.waker().clone()) };
-        let made = foreign.map(|waker| (waker, cx.make(&WAKER_SHAPE, &WAKER, self.site, 0)));
-        let still = awaited(&self.deferred).filter(|n| !n.is_done());
-        // SAFETY: `cx.flow` is being polled.
-        let flow = flow.map(|f| unsafe { f.node() });
-        match (still, made) {
-            (None, None) => return false,
-            (None, Some((waker, w))) => {
-                w.node().state.set(State::Taken);
-                cx.release(w);
-                run_guarded(|| drop(waker));
-                return false;
-            }
-            (Some(n), None) => {
-                let f = flow.expect("a local waker is a flow's");
-                n.set(flag::AWAITED);
-                n.next.set(Some(f.ptr()));
-                let (f, entry) = enlist(f, n);
-                self.link = Link::Flow { f, entry };
-            }
-            (Some(n), Some((waker, w))) => {
-                n.set(flag::AWAITED);
-                n.next.set(Some(w.ptr()));
-                let flow = flow.map(|f| enlist(f, n));
-                // SAFETY: made for a Body, nothing is behind the header yet.
-                unsafe {
-                    w.node().work::<Body>().write(Body { waker: Cell::new(Some(waker)), flow });
-                }
-                self.link = Link::Waker(w);
-            }
-        }
-        if let (Some(n), Some(f)) = (still, flow)
-            && f.has(flag::CANCEL)
-        {
-            // The request stands: what is awaited now is asked too.
-            cx.request(n);
-        }
+        let waker = task.waker().clone();
+        let w = cx.make(&WAKER_SHAPE, &WAKER, self.site, 0);
+        let Some(n) = awaited(&self.deferred).filter(|n| !n.is_done()) else {
+            w.node().state.set(State::Taken);
+            cx.release(w);
+            run_guarded(|| drop(waker));
+            return false;
+        };
+        n.set(flag::AWAITED);
+        n.next.set(Some(w.ptr()));
+        let body = Body { waker: Cell::new(Some(waker)), flow: flow.map(|f| enlist(f, n)) };
+        // SAFETY: made for a Body, nothing is behind the header yet.
+        unsafe { w.node().work::<Body>().write(body) };
+        self.link = Link::Waker(w);
+        pass_request(cx, flow, n);
         true
     }
 }
 
+/// The request stands: what is awaited now is asked too.
+#[inline]
+fn pass_request(cx: &Cx, flow: Option<Node<'_>>, n: Node<'_>) {
+    if flow.is_some_and(|f| f.has(flag::CANCEL)) {
+        cx.request(n);
+    }
+}
+
 /// The node behind what is awaited.
+#[inline]
 fn awaited<T: 'static, E: Fault>(deferred: &Option<Deferred<T, E>>) -> Option<Node<'_>> {
     deferred.as_ref().and_then(Deferred::handle).map(Handle::node)
 }
@@ -188,6 +191,7 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
     }
 }
 
+#[inline]
 fn is_pending<T: 'static, E: Fault>(deferred: &Option<Deferred<T, E>>) -> bool {
     awaited(deferred).is_some_and(|n| !n.is_done())
 }
