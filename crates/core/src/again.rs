@@ -1,10 +1,14 @@
 //! Doing it again: retries, and loops over what finishes later.
+//!
+//! Users' code: a loop's closures run as callbacks, and are asked about what is in no cell;
+//! values, errors and the closures are dropped under guards.
 
 use std::cell::{Cell, RefCell};
 use std::panic::Location;
 use std::rc::Rc;
 
 use crate::fault::{Fault, Step};
+use crate::guarded::Guarded;
 use crate::node::{Next, Passing, Site, Work};
 use crate::outcome::{Never, Outcome, Stop, lane};
 use crate::slot::Slot;
@@ -76,6 +80,8 @@ pub fn retry_if<D: IntoDeferred>(
 ) -> Deferred<D::Value, D::Error> {
     assert!(attempts > 0, "`retry` with zero attempts would never try");
     again(|rounds| {
+        let (delay, is_worth_it, work) =
+            (Guarded::new(delay), Guarded::new(is_worth_it), Guarded::new(work));
         let retry = Retry { attempts, delay, is_worth_it, work, rounds };
         begin(retry.rounds.site, move || retry.attempt(1))
     })
@@ -102,6 +108,7 @@ pub fn repeat_until<D: IntoDeferred>(
     done: impl FnMut(&D::Value) -> bool + 'static,
 ) -> Deferred<D::Value, D::Error> {
     again(|rounds| {
+        let (work, done) = (Guarded::new(work), Guarded::new(done));
         let repeat = Repeat { work, done, rounds };
         begin(repeat.rounds.site, move || repeat.round())
     })
@@ -144,9 +151,9 @@ impl<E: Fault> Rounds<E> {
 
 struct Retry<F, G, H, E: Fault> {
     attempts: u32,
-    delay: F,
-    is_worth_it: G,
-    work: H,
+    delay: Guarded<F>,
+    is_worth_it: Guarded<G>,
+    work: Guarded<H>,
     rounds: Rc<Rounds<E>>,
 }
 
@@ -171,18 +178,20 @@ where
     fn failed(mut self, n: u32, error: E, trail: E::Trail) -> Next<T, Never> {
         let Rounds { site, asked, .. } = &*self.rounds;
         let site = *site;
+        let (error, trail) = (Guarded::new(error), Guarded::new(trail));
         if n >= self.attempts || asked.get() || !(self.is_worth_it)(&error) {
-            return Next::Done(self.rounds.fail(error, trail));
+            return Next::Done(self.rounds.fail(error.into_inner(), trail.into_inner()));
         }
         drop(error);
+        drop(trail);
         let delay = (self.delay)(n);
         Next::Wait(delay.step(AndThen(move |()| self.attempt(n + 1)), site))
     }
 }
 
 struct Repeat<F, G, E: Fault> {
-    work: F,
-    done: G,
+    work: Guarded<F>,
+    done: Guarded<G>,
     rounds: Rc<Rounds<E>>,
 }
 
@@ -205,8 +214,9 @@ where
     }
 
     fn came(mut self, value: T) -> Next<T, Never> {
+        let value = Guarded::new(value);
         if (self.done)(&value) {
-            return Next::Done(Slot::Ok(value));
+            return Next::Done(Slot::Ok(value.into_inner()));
         }
         drop(value);
         Next::Wait(begin(self.rounds.site, move || self.round()))

@@ -2,6 +2,9 @@
 //!
 //! Nothing here knows a node, a thread or what it carries, so that loom can run all of it alone,
 //! in every order that threads may take (`tests/loom.rs`).
+//!
+//! Users' code: a host's waker runs, and is dropped, with no lock held; `inbox` makes it one that
+//! does not panic. What is sent is dropped where its last end is.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, Weak};

@@ -1,4 +1,7 @@
 //! The receiving end of something that finishes later.
+//!
+//! Users' code: steps on what has ended run as callbacks; `Fault::passed`, and the drops of an
+//! outcome or a closure, run under guards, and what they set off before the call returns.
 
 use std::fmt;
 
@@ -176,9 +179,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     pub fn ended(outcome: Outcome<T, E>) -> Self {
         let site = here();
-        let mut slot = Slot::from(outcome);
-        slot.passed(Step { site, label: None });
-        Self::ready(slot, site)
+        Self::ready(passed(outcome.into(), Step { site, label: None }), site)
     }
 
     /// Runs `f` and gives what it gives; a panic becomes a Stop.
@@ -319,8 +320,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             }
             Inner::Ready(ready) => {
                 let site = ready.site;
-                let mut slot = ready.into_slot();
-                slot.passed(Step { site, label: Some(label) });
+                let slot = passed(ready.into_slot(), Step { site, label: Some(label) });
                 Self::ready(slot, site)
             }
         }
@@ -369,10 +369,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     pub(crate) fn of_next(next: Next<T, E>, site: Site) -> Self {
         match next {
-            Next::Done(mut slot) => {
-                slot.passed(Step { site, label: None });
-                Self::ready(slot, site)
-            }
+            Next::Done(slot) => Self::ready(passed(slot, Step { site, label: None }), site),
             Next::Wait(deferred) => deferred,
         }
     }
@@ -424,8 +421,7 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
     let step = Step { site, label: None };
     let cx = cx();
     if W::LANES & slot.lane() == 0 {
-        let mut slot = work.pass(slot, Passing::READY);
-        slot.passed(step);
+        let slot = passed(work.pass(slot, Passing::READY), step);
         if std::mem::needs_drop::<W>() {
             cx.enter(|| node::run_guarded(|| drop(work)));
         }
@@ -443,13 +439,20 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
     };
     match ran {
         Ok(Next::Done(Slot::Ok(value))) => Deferred::ready(Slot::Ok(value), site),
-        Ok(Next::Done(mut slot)) => {
-            slot.passed(step);
-            Deferred::ready(slot, site)
-        }
+        Ok(Next::Done(slot)) => Deferred::ready(passed(slot, step), site),
         Ok(Next::Wait(inner)) => inner,
         Err(panic) => Deferred::ready(Slot::Stop(Stop::Panicked(panic)), site),
     }
+}
+
+/// Tells an error of a step. What it sets off runs now, if no callback is running.
+#[inline]
+fn passed<T, E: Fault>(mut slot: Slot<T, E>, step: Step) -> Slot<T, E> {
+    if matches!(slot, Slot::Err(..)) {
+        slot.passed(step);
+        cx().settle();
+    }
+    slot
 }
 
 impl<T: 'static, E: Fault> fmt::Debug for Deferred<T, E> {

@@ -1,4 +1,8 @@
 //! Events: values of any type, and the handlers that run when one is emitted.
+//!
+//! Users' code: a handler, and a `Clone` of the event for who awaits one, runs as a callback;
+//! handlers and events are dropped under guards, the `tracing` subscriber is told quietly. The set
+//! is borrowed over none of these.
 
 mod stream;
 
@@ -6,13 +10,15 @@ use std::any::{Any, TypeId, type_name};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::mem::take;
 use std::panic::Location;
 use std::rc::{Rc, Weak};
 
 pub use self::stream::{Events, events};
+use crate::guarded::{Guarded, let_go_each};
 use crate::node::{Passing, Site};
 use crate::outcome::{Never, Outcome};
-use crate::report::{Report, raise};
+use crate::report::{Report, quietly, raise};
 use crate::slot::Slot;
 use crate::{Deferred, Failure, Stop, Trigger, all_settled};
 
@@ -40,8 +46,17 @@ pub struct Emitter(Rc<Sets>);
 
 #[derive(Default)]
 struct Sets {
-    /// Each a `Set<E>` of its own `E`.
-    by_type: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+    /// Where a type's set stands in `all`.
+    places: RefCell<HashMap<TypeId, usize>>,
+    /// Each a `Set<E>` of its own `E`, in the order in which they were first asked for.
+    all: RefCell<Vec<Rc<dyn Any>>>,
+}
+
+impl Drop for Sets {
+    fn drop(&mut self) {
+        // The handlers' own destructors, and whoever waits for an event, in a fixed order.
+        let_go_each(take(self.all.get_mut()));
+    }
 }
 
 /// The handlers of one event type.
@@ -55,7 +70,8 @@ struct Handler<E> {
     id: u64,
     site: Site,
     live: Cell<bool>,
-    run: Run<E>,
+    /// Dropped with whoever has the handler last: the set, or an event on its way.
+    run: Guarded<Run<E>>,
 }
 
 enum Run<E> {
@@ -184,6 +200,8 @@ impl Emitter {
     }
 
     fn react<E: 'static>(&self, event: E) -> Vec<Deferred<bool, Never>> {
+        // A panic when it is dropped is no failure of its last handler.
+        let event = Guarded::new(event);
         let Some(set) = self.set::<E>() else { return Vec::new() };
         let handlers: Vec<_> = set.handlers.borrow().clone();
         let event = Rc::new(event);
@@ -210,27 +228,32 @@ impl Emitter {
 
     /// The place of a handler that is added next.
     fn place<E: 'static>(&self) -> Place<E> {
-        let mut by_type = self.0.by_type.borrow_mut();
-        let set = by_type.entry(TypeId::of::<E>()).or_insert_with(|| Rc::new(Set::<E>::new()));
-        let set = set.clone().downcast::<Set<E>>().expect("a set is kept under its events' type");
+        let set = self.set::<E>().unwrap_or_else(|| {
+            let set = Rc::new(Set::<E>::new());
+            let mut all = self.0.all.borrow_mut();
+            self.0.places.borrow_mut().insert(TypeId::of::<E>(), all.len());
+            all.push(set.clone());
+            set
+        });
         Place { set: Rc::downgrade(&set), id: NEXT_ID.replace(NEXT_ID.get() + 1) }
     }
 
     fn add<E: 'static>(&self, place: &Place<E>, site: Site, run: Run<E>) {
         let Some(set) = place.set.upgrade() else { return };
-        let live = Cell::new(true);
+        let (live, run) = (Cell::new(true), Guarded::new(run));
         set.handlers.borrow_mut().push(Rc::new(Handler { id: place.id, site, live, run }));
         set.warn_when_many();
     }
 
     fn set<E: 'static>(&self) -> Option<Rc<Set<E>>> {
-        self.0.by_type.borrow().get(&TypeId::of::<E>())?.clone().downcast().ok()
+        let place = *self.0.places.borrow().get(&TypeId::of::<E>())?;
+        self.0.all.borrow()[place].clone().downcast().ok()
     }
 }
 
 impl fmt::Debug for Emitter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Emitter").field("types", &self.0.by_type.borrow().len()).finish()
+        f.debug_struct("Emitter").field("types", &self.0.all.borrow().len()).finish()
     }
 }
 
@@ -243,17 +266,19 @@ impl<E: 'static> Set<E> {
         let mut handlers = self.handlers.borrow_mut();
         let Some(at) = handlers.iter().position(|handler| handler.id == id) else { return };
         let removed = handlers.remove(at);
-        drop(handlers);
         removed.live.set(false);
+        drop(handlers);
+        drop(removed);
     }
 
     /// A handler that is added at every request and never removed is a leak; say where.
     fn warn_when_many(&self) {
         let handlers = self.handlers.borrow();
-        if handlers.len() < self.warn_at.get() {
+        let count = handlers.len();
+        if count < self.warn_at.get() {
             return;
         }
-        self.warn_at.set(handlers.len() * 2);
+        self.warn_at.set(count * 2);
         let mut sites: Vec<(Site, usize)> = Vec::new();
         for handler in handlers.iter() {
             match sites.iter_mut().find(|(site, _)| *site == handler.site) {
@@ -261,15 +286,18 @@ impl<E: 'static> Set<E> {
                 None => sites.push((handler.site, 1)),
             }
         }
+        drop(handlers);
         sites.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
         let shown: Vec<String> =
             sites.iter().take(4).map(|(site, times)| format!("{site} x{times}")).collect();
-        tracing::warn!(
-            "{} handlers of {} have piled up, added at {}",
-            handlers.len(),
-            type_name::<E>(),
-            shown.join(", "),
-        );
+        // The subscriber may add a handler, and may panic.
+        quietly(|| {
+            tracing::warn!(
+                "{count} handlers of {} have piled up, added at {}",
+                type_name::<E>(),
+                shown.join(", "),
+            );
+        });
     }
 }
 
@@ -278,10 +306,11 @@ impl<E: 'static> Handler<E> {
         if !self.live.get() {
             return Deferred::ok(());
         }
-        match &self.run {
+        match &*self.run {
             Run::Each(run) => run(event),
             Run::Once(run) => {
-                let Some(run) = run.borrow_mut().take() else { return Deferred::ok(()) };
+                let once = run.borrow_mut().take();
+                let Some(run) = once else { return Deferred::ok(()) };
                 if let Some(set) = set.upgrade() {
                     set.remove(self.id);
                 }
@@ -303,7 +332,9 @@ fn told<E>(site: Site) -> impl FnOnce(Slot<(), Failure>, Passing<'_>) -> Slot<bo
         if let Some(report) = report {
             raise(&report.caused_by(type_name::<E>()));
         }
-        Slot::Ok(slot.is_ok())
+        let went_well = slot.is_ok();
+        slot.let_go();
+        Slot::Ok(went_well)
     }
 }
 
@@ -465,7 +496,7 @@ impl Reaction for Deferred<(), Never> {
 /// ```
 #[track_caller]
 pub fn on<E: 'static, R: Reaction>(handler: impl Fn(&E) -> R + 'static) -> Subscription {
-    OWN.with(Clone::clone).on(handler)
+    own().on(handler)
 }
 
 /// [`Emitter::once`] on this thread's own set.
@@ -479,7 +510,7 @@ pub fn on<E: 'static, R: Reaction>(handler: impl Fn(&E) -> R + 'static) -> Subsc
 /// ```
 #[track_caller]
 pub fn once<E: 'static, R: Reaction>(handler: impl FnOnce(&E) -> R + 'static) -> Subscription {
-    OWN.with(Clone::clone).once(handler)
+    own().once(handler)
 }
 
 /// [`Emitter::next`] on this thread's own set.
@@ -494,7 +525,7 @@ pub fn once<E: 'static, R: Reaction>(handler: impl FnOnce(&E) -> R + 'static) ->
 /// ```
 #[track_caller]
 pub fn next<E: Clone + 'static>() -> Deferred<E> {
-    OWN.with(Clone::clone).next()
+    own().next()
 }
 
 /// [`Emitter::emit`] on this thread's own set.
@@ -506,7 +537,7 @@ pub fn next<E: Clone + 'static>() -> Deferred<E> {
 /// thence_core::emit(Beep);
 /// ```
 pub fn emit<E: 'static>(event: E) {
-    OWN.with(Clone::clone).emit(event);
+    own().emit(event);
 }
 
 /// [`Emitter::deliver`] on this thread's own set.
@@ -519,7 +550,12 @@ pub fn emit<E: 'static>(event: E) {
 /// ```
 #[track_caller]
 pub fn deliver<E: 'static>(event: E) -> Deferred<Delivered, Never> {
-    OWN.with(Clone::clone).deliver(event)
+    own().deliver(event)
+}
+
+/// A thread that is ending has no handlers any more, and takes none.
+fn own() -> Emitter {
+    OWN.try_with(Clone::clone).unwrap_or_default()
 }
 
 thread_local! {

@@ -1,8 +1,13 @@
 //! What can be the error of a Deferred, and how it keeps its trail.
+//!
+//! Users' code: every method of [`Fault`] and of its trail. Core calls them under guards: in
+//! `slot`, `report` and here.
 
 use std::fmt;
 use std::panic::Location;
 
+use crate::failure::write_with_causes;
+use crate::guarded::Guarded;
 use crate::{Failure, Never};
 
 /// A type that can be the error of a [`Deferred`](crate::Deferred).
@@ -66,8 +71,9 @@ pub trait Fault: Sized + 'static {
     /// The error itself stays inside only where it is a `Failure` already; to keep another,
     /// [`err_into`](crate::Deferred::err_into) makes a `Failure` of it.
     fn into_failure(self, trail: Self::Trail) -> Failure {
-        let mut failure = Failure::msg(self.message());
-        self.steps(&trail).into_iter().for_each(|step| failure.pass(step));
+        let (error, trail) = (Guarded::new(self), Guarded::new(trail));
+        let mut failure = Failure::msg(error.message());
+        error.steps(&trail).into_iter().for_each(|step| failure.pass(step));
         failure
     }
 }
@@ -131,13 +137,9 @@ impl<E: std::error::Error + 'static> Fault for E {
     }
 
     fn message(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
+        let mut text = String::new();
+        // A String takes everything.
+        let _ = write_with_causes(&mut text, self);
         text
     }
 

@@ -1,6 +1,10 @@
 //! What a step runs in: the request, the `tracing` span and the flow-locals of the code that wrote it.
+//!
+//! Users' code: locals and spans are dropped under guards, one by one; the `tracing` subscriber is
+//! asked for its span quietly, with the thread held, and not again while it answers.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
@@ -9,7 +13,9 @@ use std::sync::{Arc, OnceLock};
 
 use tracing::Span;
 
-use crate::node::cx;
+use crate::guarded::{let_go, let_go_each};
+use crate::node::{cx, hold};
+use crate::report::quietly;
 
 /// The context that code runs in: a request id, a `tracing` span, and [`FlowLocal`]s.
 ///
@@ -90,10 +96,14 @@ impl FlowContext {
     /// ```
     pub fn with_local<T: Send + Sync>(self, local: &'static FlowLocal<T>, value: T) -> Self {
         let key = local.key();
-        self.with_frame(|frame| {
-            frame.locals.retain(|(kept, _)| *kept != key);
+        let mut old = None;
+        let context = self.with_frame(|frame| {
+            let at = frame.locals.iter().position(|(kept, _)| *kept == key);
+            old = at.map(|at| frame.locals.remove(at));
             frame.locals.push((key, Arc::new(value)));
-        })
+        });
+        let_go(old);
+        context
     }
 
     /// The request id, if there is one.
@@ -296,6 +306,18 @@ impl Frame {
         if !tracing::dispatcher::has_been_set() {
             return None;
         }
+        // The subscriber is a user's: it may panic, and attach steps of its own.
+        let mut found = None;
+        if !IS_LOOKING.replace(true) {
+            let held = hold();
+            quietly(|| found = Self::at_span_of_now(frame));
+            drop(held);
+            IS_LOOKING.set(false);
+        }
+        found
+    }
+
+    fn at_span_of_now(frame: Option<&Rc<Self>>) -> Option<Rc<Self>> {
         let span = Span::current();
         let known = frame.and_then(|frame| frame.span.as_ref()).and_then(Span::id);
         // No span is also what a subscriber says that does not keep track of them.
@@ -318,4 +340,20 @@ impl Frame {
             span.with_subscriber(|(id, subscriber)| subscriber.exit(id));
         }
     }
+}
+
+impl Drop for Frame {
+    fn drop(&mut self) {
+        if !self.locals.is_empty() {
+            let_go_each(std::mem::take(&mut self.locals));
+        }
+        if self.span.is_some() {
+            let_go(self.span.take());
+        }
+    }
+}
+
+thread_local! {
+    /// While the subscriber is asked for its span.
+    static IS_LOOKING: Cell<bool> = const { Cell::new(false) };
 }

@@ -13,6 +13,8 @@
 //! drop(hold);
 //! assert_eq!(hosting::run_queue(1024), 1);
 //! ```
+//!
+//! Users' code: [`Home::take_back`] runs under the guard of whoever gives back.
 
 use std::any::Any;
 use std::cell::RefCell;

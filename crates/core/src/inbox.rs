@@ -1,4 +1,7 @@
 //! What arrives from other threads, and where: one inbox a thread.
+//!
+//! Users' code: what another thread posted runs under a guard, off the list; the host's waker
+//! runs, and is dropped, under one on any thread; what is refused is dropped under one.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -6,7 +9,9 @@ use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use crate::crossing::Mailbox;
+use crate::guarded::Guarded;
 use crate::node::{WakeCell, cx, run_guarded};
+use crate::report::reporting;
 
 /// A thread's inbox. `Send + Sync`; get a thread's own with [`hosting::inbox`](crate::hosting).
 ///
@@ -65,7 +70,10 @@ impl Inbox {
     /// hosting::run_until_idle();
     /// ```
     pub fn post(&self, f: Box<dyn FnOnce() + Send>) -> Result<(), Closed> {
-        self.mailbox.push(Entry::Call(f)).map_err(|_| Closed)
+        self.mailbox.push(Entry::Call(f)).map_err(|refused| {
+            reporting(|| drop(refused));
+            Closed
+        })
     }
 
     /// Sets what is called, on the sender's thread, when something arrives while the inbox was
@@ -87,7 +95,9 @@ impl Inbox {
     /// hosting::run_until_idle();
     /// ```
     pub fn set_waker(&self, waker: Arc<dyn Fn() + Send + Sync>) {
-        self.mailbox.set_waker(Some(waker));
+        // It is a host's: a panic in it, or when it is dropped, is nobody's failure who sends.
+        let waker = Guarded::new(waker);
+        self.mailbox.set_waker(Some(Arc::new(move || reporting(&**waker))));
     }
 
     /// Takes that away again.

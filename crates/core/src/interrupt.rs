@@ -1,4 +1,7 @@
 //! Ending a wait from outside: what `timeout` is made of.
+//!
+//! Users' code: the hook of [`Interrupt::on_over`] runs, and is dropped, under a guard and out of
+//! its cell.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -7,6 +10,7 @@ use std::rc::Rc;
 
 use crate::deferred::{Canceller, Inner};
 use crate::fault::Fault;
+use crate::guarded::{held, let_go};
 use crate::node::{Detacher, Passing};
 use crate::outcome::{Never, Outcome};
 use crate::slot::Slot;
@@ -76,19 +80,22 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             }
             Slot::<(), Never>::Ok(())
         });
+        *shared.trigger.borrow_mut() = Some(trigger);
         let above = self.step(arrive, site);
         let canceller = above.canceller();
         if let Inner::Node(handle) = above.into_inner() {
             *shared.above.borrow_mut() = Some((canceller.clone(), handle.detacher()));
         }
-        trigger.on_cancel(move || canceller.cancel());
         let left = Rc::downgrade(&shared);
-        trigger.on_left(move || {
-            if let Some(shared) = left.upgrade() {
-                shared.leave();
-            }
-        });
-        *shared.trigger.borrow_mut() = Some(trigger);
+        if let Some(trigger) = shared.trigger.take() {
+            trigger.on_cancel(move || canceller.cancel());
+            trigger.on_left(move || {
+                if let Some(shared) = left.upgrade() {
+                    shared.leave();
+                }
+            });
+            shared.trigger.replace(Some(trigger));
+        }
         (Interrupt(shared), outer)
     }
 }
@@ -130,9 +137,9 @@ impl<T: 'static, E: Fault> Interrupt<T, E> {
     /// ```
     pub fn on_over(&self, f: impl FnOnce() + 'static) {
         if self.0.trigger.borrow().is_some() {
-            *self.0.on_over.borrow_mut() = Some(Box::new(f));
+            let_go(self.0.on_over.replace(Some(Box::new(f))));
         } else {
-            f();
+            held(f);
         }
     }
 }
@@ -141,7 +148,7 @@ impl<T: 'static, E: Fault> Shared<T, E> {
     fn take_trigger(&self) -> Option<Trigger<T, E>> {
         let trigger = self.trigger.take()?;
         if let Some(f) = self.on_over.take() {
-            f();
+            held(f);
         }
         Some(trigger)
     }

@@ -1,11 +1,15 @@
 //! Waiting for several of different types.
+//!
+//! Users' code: values and their ways back go one by one, each under a guard.
 
 use std::cell::RefCell;
+use std::mem::needs_drop;
 use std::panic::Location;
 use std::rc::Rc;
 
 use crate::Deferred;
 use crate::fault::Fault;
+use crate::guarded::Guarded;
 use crate::many::{Arrival, Kept, gather};
 use crate::node::{Passing, Site, tell};
 use crate::slot::Slot;
@@ -63,7 +67,8 @@ macro_rules! join_of {
                 let inputs = vec![$(put_aside(self.$place, aside.$place.clone(), site)),+];
                 collect(inputs, site, move || {
                     $(let $name = aside.$place.take()?;)+
-                    let has_way = false $(|| $name.way.is_some())+;
+                    // Values that nobody takes go one by one: two destructors may panic.
+                    let has_way = needs_drop::<($($t,)+)>() $(|| $name.way.is_some())+;
                     let value = ($($name.value,)+);
                     $(let $name = $name.way;)+
                     let ways = ($($name,)+);
@@ -72,7 +77,7 @@ macro_rules! join_of {
                     };
                     let way: Option<Box<dyn FnOnce(($($t,)+))>> =
                         if has_way { Some(Box::new(give_back)) } else { None };
-                    Some(Kept { value, way })
+                    Some(Kept { value, way: way.map(Guarded::new) })
                 })
             }
         }
@@ -114,7 +119,7 @@ fn collect<V: 'static, E: Fault>(
             }
             let Some(Kept { value, way }) = values.and_then(|values| values()) else { return };
             if let Some(way) = way {
-                trigger.on_unclaimed(way);
+                trigger.on_unclaimed(way.into_inner());
             }
             trigger.fire(value);
         }

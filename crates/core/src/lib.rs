@@ -28,6 +28,7 @@ mod failure;
 mod fault;
 mod flow;
 mod flow_context;
+mod guarded;
 pub mod hosting;
 mod inbox;
 mod interrupt;

@@ -1,4 +1,7 @@
 //! A lock: one at a time, in the order they came.
+//!
+//! Users' code: the locked value is dropped under a guard, by the last handle or guard; what
+//! [`Lock::run`] calls is a callback. The value's `Debug` runs for whoever asks.
 
 use std::cell::Cell;
 use std::fmt;
@@ -7,6 +10,7 @@ use std::panic::Location;
 use std::rc::Rc;
 
 use crate::dump::Dump;
+use crate::guarded::let_go;
 use crate::node::Site;
 use crate::outcome::Never;
 use crate::waiters::{Waiters, keep_until_end};
@@ -48,6 +52,13 @@ struct Shared<T: 'static> {
     /// Where the guard that has it was asked for.
     holder: Cell<Option<Site>>,
     waiting: Waiters<Guard<T>, Never>,
+}
+
+impl<T: 'static> Drop for Shared<T> {
+    fn drop(&mut self) {
+        // By the last guard perhaps, while a panic unwinds.
+        let_go(self.value.take());
+    }
 }
 
 impl<T: 'static> Lock<T> {

@@ -3,16 +3,22 @@
 //! Each of these ends when all of its inputs have ended: losers are asked to end and waited for,
 //! so nothing outlives it (DESIGN.md §3.1). A loser's value goes back where it came from when its
 //! source is a stream of things; a loser's failure that nobody asked about is reported.
+//!
+//! Users' code: the iterator of inputs runs before anything waits; what arrives is kept, and told,
+//! dropped or given back under guards, which is why the gathering may be borrowed over it.
 
 use std::cell::RefCell;
 use std::fmt;
+use std::mem::{needs_drop, take};
 use std::panic::Location;
 use std::rc::Rc;
 
 use crate::deferred::Canceller;
 use crate::fault::{Fault, Step};
+use crate::guarded::{Guarded, let_go};
 use crate::node::{Passing, Site, tell};
 use crate::outcome::{Never, Outcome, Stop};
+use crate::report::message_of;
 use crate::slot::Slot;
 use crate::steps::Arrive;
 use crate::{Deferred, Failure, Trigger};
@@ -59,12 +65,11 @@ pub fn all<T: 'static, E: Fault>(
                 return;
             }
             let (values, ways): (Vec<_>, Vec<_>) = kept.map(|kept| (kept.value, kept.way)).unzip();
-            if ways.iter().any(Option::is_some) {
+            // Values that nobody takes go one by one: two destructors may panic.
+            if needs_drop::<T>() || ways.iter().any(Option::is_some) {
                 trigger.on_unclaimed(move |values: Vec<T>| {
-                    values
-                        .into_iter()
-                        .zip(ways)
-                        .for_each(|(value, way)| Kept { value, way }.give_back());
+                    let kept = values.into_iter().zip(ways);
+                    kept.for_each(|(value, way)| Kept { value, way }.give_back());
                 });
             }
             trigger.fire(values);
@@ -99,7 +104,8 @@ pub fn all_settled<T: 'static, E: Fault>(
     ends.resize_with(inputs.len(), || None);
     gather(inputs, site, move |arrival, _, trigger| match arrival {
         Arrival::One(index, slot, from) => {
-            let left = Left { trail: slot.trail(), way: from.way_back(), site };
+            let trail = slot.trail().map(Guarded::new);
+            let left = Left { trail, way: from.way_back().map(Guarded::new), site };
             ends[index] = Some((slot.into_outcome(), left));
         }
         Arrival::Last => {
@@ -141,7 +147,7 @@ pub fn first<T: 'static, E: Fault>(
     let mut won: Option<Won<T, E>> = None;
     gather(inputs, site, move |arrival, members, trigger| match arrival {
         Arrival::One(_, slot, from) if won.is_none() => {
-            won = Some(Won { slot, way: from.way_back() });
+            won = Some(Won::new(slot, from));
             members.cancel();
         }
         Arrival::One(_, slot, from) => lose(slot, from, site),
@@ -185,8 +191,7 @@ pub fn first_ok<T: 'static, E: Fault>(
     gather(inputs, site, move |arrival, members, trigger| match arrival {
         Arrival::One(index, slot, from) => match slot {
             Slot::Ok(value) if won.is_none() => {
-                let slot = Slot::Ok(value);
-                won = Some(Won { slot, way: from.way_back() });
+                won = Some(Won::new(Slot::Ok(value), from));
                 members.cancel();
             }
             Slot::Ok(value) => Kept::new(value, from).give_back(),
@@ -204,6 +209,7 @@ pub fn first_ok<T: 'static, E: Fault>(
             }
             if let Some(won) = won.take() {
                 // Whoever asks for the first value has no use for why others have none.
+                drop(AllFailed(failed.drain(..).map(without_place).collect()));
                 return won.settle(trigger);
             }
             if failed.is_empty() {
@@ -212,8 +218,7 @@ pub fn first_ok<T: 'static, E: Fault>(
                 return trigger.settle(Outcome::Stop(stop));
             }
             failed.sort_by_key(|(index, ..)| *index);
-            let failed = failed.drain(..).map(|(_, error, trail)| (error, trail)).collect();
-            trigger.fail(AllFailed(failed));
+            trigger.fail(AllFailed(failed.drain(..).map(without_place).collect()));
         }
     })
 }
@@ -253,8 +258,22 @@ impl<E: Fault> AllFailed<E> {
     ///     .recover(|_| 0)
     ///     .done(drop);
     /// ```
-    pub fn into_errors(self) -> Vec<E> {
-        self.0.into_iter().map(|(error, _)| error).collect()
+    pub fn into_errors(mut self) -> Vec<E> {
+        let without_trail = |(error, trail)| {
+            let_go(trail);
+            error
+        };
+        take(&mut self.0).into_iter().map(without_trail).collect()
+    }
+}
+
+impl<E: Fault> Drop for AllFailed<E> {
+    fn drop(&mut self) {
+        // One by one: two destructors may panic.
+        for (error, trail) in take(&mut self.0) {
+            let_go(error);
+            let_go(trail);
+        }
     }
 }
 
@@ -262,7 +281,9 @@ impl<E: Fault> fmt::Display for AllFailed<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "none of {} succeeded", self.0.len())?;
         for (n, error) in self.errors().enumerate() {
-            write!(f, "{} {}", if n == 0 { ':' } else { ';' }, error.message())?;
+            // One that panics when it is asked does not hide what the others say.
+            let message = message_of(error).unwrap_or_else(|instead| instead);
+            write!(f, "{} {message}", if n == 0 { ':' } else { ';' })?;
         }
         Ok(())
     }
@@ -375,7 +396,8 @@ fn arrived<T, E, U, G, F>(
     F: FnMut(Arrival<'_, T, E>, &Members, Option<Trigger<U, G>>),
 {
     // A member that ends while another one is asked to waits in the list of what is handed on, so
-    // this is never entered twice.
+    // this is never entered twice. Nor does it unwind: whatever `arrive` does with a member's
+    // outcome, and what that sets off, is guarded.
     let mut gathering = gathering.borrow_mut();
     (gathering.arrive)(Arrival::One(index, slot, from), members, None);
     gathering.left -= 1;
@@ -388,28 +410,32 @@ fn arrived<T, E, U, G, F>(
 /// A value and its way back.
 pub(crate) struct Kept<T> {
     pub(crate) value: T,
-    pub(crate) way: Option<Box<dyn FnOnce(T)>>,
+    pub(crate) way: Option<Guarded<Box<dyn FnOnce(T)>>>,
 }
 
 impl<T: 'static> Kept<T> {
     pub(crate) fn new(value: T, from: Passing<'_>) -> Self {
-        Self { value, way: from.way_back() }
+        Self { value, way: from.way_back().map(Guarded::new) }
     }
 
     pub(crate) fn give_back(self) {
         let Self { value, way } = self;
         crate::node::run_guarded(|| match way {
-            Some(way) => way(value),
+            Some(way) => way.into_inner()(value),
             None => drop(value),
         });
     }
 }
 
+fn without_place<E: Fault>((_, error, trail): (usize, E, E::Trail)) -> (E, E::Trail) {
+    (error, trail)
+}
+
 /// What becomes of an outcome that nobody looks at.
 struct Left<T: 'static, E: Fault> {
     /// Of an error.
-    trail: Option<E::Trail>,
-    way: Option<Box<dyn FnOnce(T)>>,
+    trail: Option<Guarded<E::Trail>>,
+    way: Option<Guarded<Box<dyn FnOnce(T)>>>,
     site: Site,
 }
 
@@ -417,7 +443,7 @@ impl<T: 'static, E: Fault> Left<T, E> {
     fn take(self, outcome: Outcome<T, E>) {
         let slot = match (outcome, self.trail) {
             (Outcome::Ok(value), _) => return Kept { value, way: self.way }.give_back(),
-            (Outcome::Err(error), Some(trail)) => Slot::Err(error, trail),
+            (Outcome::Err(error), Some(trail)) => Slot::Err(error, trail.into_inner()),
             (outcome, _) => outcome.into(),
         };
         tell(slot, self.site);
@@ -426,13 +452,17 @@ impl<T: 'static, E: Fault> Left<T, E> {
 
 struct Won<T: 'static, E: Fault> {
     slot: Slot<T, E>,
-    way: Option<Box<dyn FnOnce(T)>>,
+    way: Option<Guarded<Box<dyn FnOnce(T)>>>,
 }
 
 impl<T: 'static, E: Fault> Won<T, E> {
+    fn new(slot: Slot<T, E>, from: Passing) -> Self {
+        Self { slot, way: from.way_back().map(Guarded::new) }
+    }
+
     fn settle(self, trigger: Trigger<T, E>) {
         if let Some(way) = self.way {
-            trigger.on_unclaimed(way);
+            trigger.on_unclaimed(way.into_inner());
         }
         trigger.settle_slot(self.slot);
     }

@@ -1,4 +1,6 @@
 //! How something that finishes later has ended.
+//!
+//! Users' code: what a panic carried is dropped with the thread held; a panic in that is reported.
 
 use std::any::Any;
 use std::fmt;
@@ -6,6 +8,8 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::fault::Step;
+use crate::guarded::held;
+use crate::report::{Report, raise};
 use crate::{Failure, Fault};
 
 /// How a [`Deferred`](crate::Deferred) ended.
@@ -296,27 +300,47 @@ struct Caught {
 
 impl Drop for Caught {
     fn drop(&mut self) {
-        let mut payload = self.payload.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        // A payload may panic when it is dropped, and so may the one it panics with.
-        for _ in 0..8 {
-            match catch_unwind(AssertUnwindSafe(|| drop(payload.take()))) {
-                Ok(()) => return,
-                Err(next) => payload = Some(next),
+        let payload = self.payload.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(payload) = payload else { return };
+        held(|| {
+            if let Some(message) = drop_payload(payload) {
+                raise(&Report::in_destructor(&message, self.step));
+            }
+        });
+    }
+}
+
+/// Drops what a panic carried. It may panic when it is dropped, and so may the one it panics with:
+/// what the first of these panics said.
+pub(crate) fn drop_payload(payload: Box<dyn Any + Send>) -> Option<String> {
+    let mut payload = Some(payload);
+    let mut message = None;
+    for _ in 0..8 {
+        match catch_unwind(AssertUnwindSafe(|| drop(payload.take()))) {
+            Ok(()) => return message,
+            Err(next) => {
+                message.get_or_insert_with(|| text_of(&*next));
+                payload = Some(next);
             }
         }
-        std::mem::forget(payload);
+    }
+    std::mem::forget(payload);
+    message
+}
+
+fn text_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&'static str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "a payload that is not text".to_owned()
     }
 }
 
 impl Panic {
     pub(crate) fn new(payload: Box<dyn Any + Send>, step: Option<Step>) -> Self {
-        let message = if let Some(text) = payload.downcast_ref::<&'static str>() {
-            (*text).to_owned()
-        } else if let Some(text) = payload.downcast_ref::<String>() {
-            text.clone()
-        } else {
-            "a payload that is not text".to_owned()
-        };
+        let message = text_of(&*payload);
         Self(Arc::new(Caught { message, payload: Mutex::new(Some(payload)), step }))
     }
 

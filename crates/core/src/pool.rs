@@ -1,4 +1,7 @@
 //! Pooled things that go back only by hand.
+//!
+//! Users' code: `connect` runs as a callback, the predicate of [`Pool::retain`] for whoever calls
+//! it, with the idle things taken out; things and `connect` are dropped under guards.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -6,6 +9,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::rc::{Rc, Weak};
 
+use crate::guarded::{Guarded, let_go, let_go_each};
 use crate::waiters::Waiters;
 use crate::{Deferred, Failure, Outcome};
 
@@ -29,7 +33,7 @@ pub struct Pool<C: 'static>(Rc<Shared<C>>);
 struct Shared<C: 'static> {
     idle: RefCell<Vec<C>>,
     waiting: Waiters<Lease<C>, Failure>,
-    connect: Box<dyn Fn() -> Deferred<C>>,
+    connect: Guarded<Box<dyn Fn() -> Deferred<C>>>,
     /// Idle, leased, or being made.
     open: Cell<usize>,
     making: Cell<usize>,
@@ -59,7 +63,7 @@ impl<C: 'static> Pool<C> {
         Self(Rc::new(Shared {
             idle: RefCell::default(),
             waiting: Waiters::default(),
-            connect: Box::new(connect),
+            connect: Guarded::new(Box::new(connect)),
             open: Cell::new(0),
             making: Cell::new(0),
             max,
@@ -144,16 +148,15 @@ impl<C: 'static> Pool<C> {
     pub fn retain(&self, mut fit: impl FnMut(&mut C) -> bool) {
         let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
         let mut sorting = Sorting { left: idle.into(), kept: Vec::new(), pool: &self.0 };
-        while let Some(mut thing) = sorting.left.pop_front() {
+        while let Some(thing) = sorting.left.pop_front() {
             // Counted before `fit` may panic: what it looks at is closed then.
             self.0.open.set(self.0.open.get() - 1);
+            let mut thing = Guarded::new(thing);
             if fit(&mut thing) {
                 self.0.open.set(self.0.open.get() + 1);
-                sorting.kept.push(thing);
+                sorting.kept.push(thing.into_inner());
             }
         }
-        drop(sorting);
-        serve(&self.0);
     }
 }
 
@@ -161,7 +164,7 @@ impl<C: 'static> Pool<C> {
 struct Sorting<'a, C: 'static> {
     left: VecDeque<C>,
     kept: Vec<C>,
-    pool: &'a Shared<C>,
+    pool: &'a Rc<Shared<C>>,
 }
 
 impl<C: 'static> Drop for Sorting<'_, C> {
@@ -169,6 +172,15 @@ impl<C: 'static> Drop for Sorting<'_, C> {
         let mut idle = self.pool.idle.borrow_mut();
         let came_back = std::mem::take(&mut *idle);
         idle.extend(self.kept.drain(..).chain(self.left.drain(..)).chain(came_back));
+        drop(idle);
+        // However it ended: what was closed made room.
+        serve(self.pool);
+    }
+}
+
+impl<C: 'static> Drop for Shared<C> {
+    fn drop(&mut self) {
+        let_go_each(self.idle.take());
     }
 }
 
@@ -270,9 +282,12 @@ impl<C: 'static> Lease<C> {
     /// ```
     pub fn give_back(mut self) {
         let Some(thing) = self.thing.take() else { return };
-        if let Some(pool) = self.pool.upgrade() {
-            pool.idle.borrow_mut().push(thing);
-            serve(&pool);
+        match self.pool.upgrade() {
+            Some(pool) => {
+                pool.idle.borrow_mut().push(thing);
+                serve(&pool);
+            }
+            None => let_go(thing),
         }
     }
 
@@ -295,7 +310,8 @@ impl<C: 'static> Lease<C> {
 impl<C: 'static> Drop for Lease<C> {
     fn drop(&mut self) {
         if let Some(thing) = self.thing.take() {
-            drop(thing);
+            // A panic in it keeps nobody from its place.
+            let_go(thing);
             closed(&self.pool);
         }
     }

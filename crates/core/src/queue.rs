@@ -1,4 +1,7 @@
 //! A queue: items wait for getters, getters for items, and putters for room.
+//!
+//! Users' code: items are dropped one by one under guards, the last of them after everybody who
+//! waited has been told; nothing of an item is ever asked.
 
 mod rejected;
 mod stream;
@@ -12,6 +15,7 @@ pub use self::rejected::{QueueClosed, Rejected};
 pub use self::stream::QueueStream;
 use crate::deferred::Canceller;
 use crate::dump::Dump;
+use crate::guarded::let_go_each;
 use crate::node::cx;
 use crate::waiters::Waiters;
 use crate::{Deferred, Trigger};
@@ -445,6 +449,7 @@ impl<T: 'static> Drop for Shared<T> {
             if let Some(pump) = pump {
                 pump.cancel();
             }
+            let_go_each(self.items.take().into_values());
         });
     }
 }

@@ -1,4 +1,8 @@
 //! Where what nobody handled goes: the failure hook of the thread.
+//!
+//! Users' code: the failure hook runs out of its cell, and not within itself; errors are asked
+//! with the thread held; the subscriber is told quietly. Hooks and errors are dropped under
+//! guards.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -9,6 +13,9 @@ use std::sync::Arc;
 
 use crate::Stop;
 use crate::fault::{Fault, Step};
+use crate::guarded::{Guarded, let_go};
+use crate::node::{cx, hold, run_guarded};
+use crate::outcome::{Panic, drop_payload};
 use crate::slot::Slot;
 
 /// Something that reached its end unhandled: an error, a panic, or a lost trigger.
@@ -49,7 +56,7 @@ pub struct Report {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A destructor or a hook panicked, outside any step.
+    /// A destructor, a hook or an error that was asked for its message panicked, outside any step.
     DestructorPanicked,
     /// An error that nobody handled.
     Failed,
@@ -61,10 +68,27 @@ pub enum Kind {
 
 impl Report {
     pub(crate) fn failed<E: Fault>(error: &E, trail: &E::Trail) -> Self {
-        let steps = error.steps(trail);
+        let mut steps = Vec::new();
+        run_guarded(|| steps = error.steps(trail));
         let any: &dyn std::any::Any = error;
-        let whole_text = any.downcast_ref::<crate::Failure>().map(|failure| format!("{failure:?}"));
-        Self { whole_text, ..Self::new(Kind::Failed, error.message(), steps) }
+        let whole_text = any
+            .downcast_ref::<crate::Failure>()
+            .and_then(|failure| asked(|| format!("{failure:?}")).ok());
+        let (kind, message) = Self::of_message(error);
+        Self { whole_text, ..Self::new(kind, message, steps) }
+    }
+
+    /// Of an error for which no trail could be made.
+    pub(crate) fn without_trail<E: Fault>(error: &E) -> Self {
+        let (kind, message) = Self::of_message(error);
+        Self::new(kind, message, Vec::new())
+    }
+
+    fn of_message<E: Fault>(error: &E) -> (Kind, String) {
+        match message_of(error) {
+            Ok(message) => (Kind::Failed, message),
+            Err(instead) => (Kind::DestructorPanicked, instead),
+        }
     }
 
     /// `None` for a cancellation: that was asked for.
@@ -86,10 +110,13 @@ impl Report {
         site: Option<&'static Location<'static>>,
     ) -> Self {
         let step = site.map(|site| Step { site, label: None });
-        let panic = crate::outcome::Panic::new(payload, step);
-        let message = format!("panicked in a destructor or a hook: {}", panic.message());
-        let steps = step.into_iter().collect();
-        Self::new(Kind::DestructorPanicked, message, steps)
+        let panic = Panic::new(payload, step);
+        Self::in_destructor(panic.message(), step)
+    }
+
+    pub(crate) fn in_destructor(message: &str, step: Option<Step>) -> Self {
+        let message = format!("panicked in a destructor or a hook: {message}");
+        Self::new(Kind::DestructorPanicked, message, step.into_iter().collect())
     }
 
     fn new(kind: Kind, message: String, steps: Vec<Step>) -> Self {
@@ -233,8 +260,7 @@ impl fmt::Display for Report {
 /// thence_core::restore_failure_hook(before);
 /// ```
 pub fn set_failure_hook(hook: impl Fn(&Report) + 'static) -> FailureHook {
-    let new: Option<Rc<dyn Fn(&Report)>> = Some(Rc::new(hook));
-    FailureHook(HOOK.with(|cell| cell.replace(new)))
+    replace_hook(FailureHook(Some(Rc::new(hook))))
 }
 
 /// Puts a hook back that [`set_failure_hook`] gave.
@@ -247,7 +273,8 @@ pub fn set_failure_hook(hook: impl Fn(&Report) + 'static) -> FailureHook {
 /// restore_failure_hook(before);
 /// ```
 pub fn restore_failure_hook(hook: FailureHook) {
-    HOOK.with(|cell| *cell.borrow_mut() = hook.0);
+    // The old one may own what sets a hook, or fails, when it is dropped.
+    let_go(replace_hook(hook));
 }
 
 /// A hook that was replaced; to be put back with [`restore_failure_hook`].
@@ -337,26 +364,68 @@ impl Drop for Collecting {
 pub fn raise(report: &Report) {
     COUNT.set(COUNT.get() + 1);
     // A thread that is ending has no hook any more; the report is still made.
-    let hook = HOOK.try_with(|cell| cell.try_borrow().ok().and_then(|hook| hook.clone()));
+    let hook = HOOK.try_with(|cell| cell.0.borrow().clone());
     match hook {
         Ok(Some(hook)) if !IN_HOOK.replace(true) => {
             let mut went_well = false;
             // What fails in the hook ends while it is still called, and goes to the default one.
-            crate::node::cx().with_own_graves(|| {
-                let ran = catch_unwind(AssertUnwindSafe(|| hook(report)));
-                let dropped = catch_unwind(AssertUnwindSafe(|| drop(hook)));
-                went_well = ran.is_ok() && dropped.is_ok();
-                for payload in [ran, dropped].into_iter().filter_map(Result::err) {
-                    drop(crate::outcome::Panic::new(payload, None));
-                }
+            cx().with_own_graves(|| {
+                let ran = quietly(|| hook(report));
+                let dropped = quietly(|| drop(hook));
+                went_well = ran && dropped;
             });
             IN_HOOK.set(false);
             if !went_well {
                 log(report);
-                tracing::error!("the failure hook itself panicked; the report above was its work");
+                quietly(|| {
+                    tracing::error!(
+                        "the failure hook itself panicked; the report above was its work"
+                    );
+                });
             }
         }
-        _ => log(report),
+        hook => {
+            log(report);
+            // The subscriber may have replaced it.
+            quietly(|| drop(hook));
+        }
+    }
+}
+
+/// What an error says of itself.
+///
+/// # Errors
+///
+/// That it panicked when it was asked, and what that panic said.
+pub(crate) fn message_of<E: Fault>(error: &E) -> Result<String, String> {
+    asked(|| error.message())
+        .map_err(|panic| format!("an error whose message panicked: {}", panic.message()))
+}
+
+/// Asks a user's type for something, with the thread held.
+fn asked<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
+    let held = hold();
+    let answer = catch_unwind(AssertUnwindSafe(f));
+    drop(held);
+    answer.map_err(|payload| Panic::new(payload, None))
+}
+
+/// Runs a hook of a host's, wherever it is called: a panic is reported, and nothing is held.
+pub(crate) fn reporting(f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        raise(&Report::destructor(payload, None));
+    }
+}
+
+/// Runs what has no other place to report a panic to: the failure hook, a subscriber. Says
+/// whether it went well.
+pub(crate) fn quietly(f: impl FnOnce()) -> bool {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(()) => true,
+        Err(payload) => {
+            drop_payload(payload);
+            false
+        }
     }
 }
 
@@ -364,7 +433,12 @@ pub fn raise(report: &Report) {
 pub(crate) fn unclaimed<T, E: Fault>(slot: Slot<T, E>, site: &'static Location<'static>) {
     match slot {
         Slot::Ok(value) => drop(value),
-        Slot::Err(error, trail) => raise(&Report::failed(&error, &trail)),
+        Slot::Err(error, trail) => {
+            raise(&Report::failed(&error, &trail));
+            let trail = Guarded::new(trail);
+            drop(error);
+            drop(trail);
+        }
         Slot::Stop(stop) => {
             if let Some(report) = Report::stopped(&stop, site) {
                 raise(&report);
@@ -380,11 +454,29 @@ fn log(report: &Report) {
         return;
     }
     // A subscriber may panic; nothing unwinds out of a Deferred's drop.
-    let _ = catch_unwind(AssertUnwindSafe(|| tracing::error!("{report}")));
+    quietly(|| tracing::error!("{report}"));
+}
+
+/// A thread that is ending takes none.
+fn replace_hook(hook: FailureHook) -> FailureHook {
+    let new = Cell::new(hook.0);
+    let old = HOOK.try_with(|cell| cell.0.replace(new.take())).unwrap_or_default();
+    let_go(new);
+    FailureHook(old)
+}
+
+/// The hook of a thread.
+struct Hook(RefCell<Option<Rc<dyn Fn(&Report)>>>);
+
+impl Drop for Hook {
+    fn drop(&mut self) {
+        // A panic here would be the end of the process.
+        let_go(self.0.take());
+    }
 }
 
 thread_local! {
-    static HOOK: RefCell<Option<Rc<dyn Fn(&Report)>>> = const { RefCell::new(None) };
+    static HOOK: Hook = const { Hook(RefCell::new(None)) };
     static COUNT: Cell<u64> = const { Cell::new(0) };
     static IN_HOOK: Cell<bool> = const { Cell::new(false) };
 }

@@ -1,4 +1,7 @@
 //! A scope: what it owns has ended when it has.
+//!
+//! Users' code: a member's value is dropped, and its error made a `Failure`, under a guard; the
+//! body is a flow. What is owned is borrowed over none of these.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,6 +11,7 @@ use std::rc::Rc;
 
 use crate::deferred::Canceller;
 use crate::fault::Fault;
+use crate::guarded::let_go;
 use crate::node::{Site, cx, discard, run_guarded};
 use crate::outcome::{Never, Outcome, Stop};
 use crate::slot::Slot;
@@ -237,7 +241,10 @@ impl Scope {
                 let fail_fast = self.0.0.borrow_mut().fail_fast.take();
                 drop(self);
                 let end = match fail_fast.and_then(|fail_fast| fail_fast.first) {
-                    Some(first) => first.map(|never| match never {}),
+                    Some(first) => {
+                        let_go(outcome);
+                        first.map(|never| match never {})
+                    }
                     None => outcome,
                 };
                 Deferred::ready(end.into(), site)
@@ -334,7 +341,7 @@ fn member_ended<T: 'static, E: Fault>(
 ) -> Slot<(), E> {
     let has_failed = !slot.is_ok() && !slot.is_cancelled();
     if !has_failed || !owned.borrow_mut().decide() {
-        return slot.map(drop);
+        return slot.without_its_value();
     }
     let first = match slot {
         Slot::Ok(_) => unreachable!("a value is no failure"),

@@ -1,4 +1,6 @@
 //! A semaphore: so many at a time, in the order they came.
+//!
+//! Users' code: none but what [`Semaphore::run`] calls, which is a callback.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

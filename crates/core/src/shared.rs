@@ -1,4 +1,7 @@
 //! One work, many waiters.
+//!
+//! Users' code: `Clone` of the value, or of the error and its trail, runs caught, with the line
+//! not borrowed; what is left at the end is given back, told or dropped under a guard.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -8,6 +11,7 @@ use std::rc::{Rc, Weak};
 
 use crate::deferred::Canceller;
 use crate::fault::{Fault, Step};
+use crate::guarded::{Guarded, held, let_go};
 use crate::node::{self, Passing, Site, cx};
 use crate::outcome::{Never, Outcome, Panic, Stop};
 use crate::slot::Slot;
@@ -232,6 +236,24 @@ impl<T: Clone + 'static, E: Fault + Clone> Work<T, E> {
 
     fn serve_one(self: &Rc<Self>, trigger: Trigger<T, E>) {
         let end = self.end.get().expect("waiters are served after the end");
+        let copied = catch_unwind(AssertUnwindSafe(|| match &end.slot {
+            Slot::Ok(value) => Slot::Ok(value.clone()),
+            Slot::Err(error, trail) => {
+                let error = Guarded::new(error.clone());
+                let trail = trail.clone();
+                Slot::Err(error.into_inner(), trail)
+            }
+            Slot::Stop(stop) => Slot::Stop(stop.clone()),
+        }));
+        let copy = match copied {
+            Ok(copy) => copy,
+            Err(payload) => {
+                // Whoever gets this has not taken what it was to be a copy of.
+                let step = Step { site: self.site, label: None };
+                trigger.settle(Outcome::Stop(Stop::Panicked(Panic::new(payload, Some(step)))));
+                return;
+            }
+        };
         if end.way.is_some() {
             // As long as every copy comes back, nobody has taken it.
             let lent = Lent { work: self.clone(), came_back: false };
@@ -239,15 +261,7 @@ impl<T: Clone + 'static, E: Fault + Clone> Work<T, E> {
         } else if trigger.is_wanted() {
             self.taken.set(true);
         }
-        let copied = catch_unwind(AssertUnwindSafe(|| match &end.slot {
-            Slot::Ok(value) => Slot::Ok(value.clone()),
-            Slot::Err(error, trail) => Slot::Err(error.clone(), trail.clone()),
-            Slot::Stop(stop) => Slot::Stop(stop.clone()),
-        }));
-        trigger.settle_slot(copied.unwrap_or_else(|payload| {
-            let step = Step { site: self.site, label: None };
-            Slot::Stop(Stop::Panicked(Panic::new(payload, Some(step))))
-        }));
+        trigger.settle_slot(copy);
     }
 
     fn asked(this: &Weak<Self>, place: u64) {
@@ -294,12 +308,10 @@ impl<T: Clone + 'static, E: Fault + Clone> Drop for Work<T, E> {
     fn drop(&mut self) {
         let Some(End { slot, way }) = self.end.take() else { return };
         match (slot, way) {
-            (Slot::Ok(value), Some(way)) if !self.taken.get() => {
-                node::run_guarded(|| way(value));
-            }
-            (slot, _) if self.taken.get() && !slot.is_ok() => node::run_guarded(|| drop(slot)),
+            (Slot::Ok(value), Some(way)) if !self.taken.get() => held(|| way(value)),
+            (slot, _) if self.taken.get() && !slot.is_ok() => slot.let_go(),
             (slot, way) => {
-                node::run_guarded(|| drop(way));
+                let_go(way);
                 node::discard(slot, self.site);
             }
         }

@@ -1,8 +1,15 @@
 //! An outcome as a node holds it.
+//!
+//! Users' code: `Default`, `Clone` and `Drop` of a trail, `passed` and `steps` of an error, and
+//! `Drop` of what is held, all under guards.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::fault::{Fault, Step};
-use crate::node::run_guarded;
-use crate::outcome::{Outcome, Stop, lane};
+use crate::guarded::let_go;
+use crate::node::{cx, run_guarded};
+use crate::outcome::{Outcome, Panic, Stop, lane};
+use crate::report::{Report, raise};
 
 /// An outcome; beside an error stands the trail that has no room in it.
 ///
@@ -16,11 +23,21 @@ pub enum Slot<T, E: Fault> {
 }
 
 impl<T, E: Fault> Slot<T, E> {
-    /// An error with a trail that is still empty. Runs the `Default` of the user's trail.
+    /// An error with a trail that is still empty. Runs the `Default` of the user's trail: if that
+    /// panics there is no room for the error, which is told at once, and the panic is the outcome.
     #[inline]
     pub(crate) fn err(error: E) -> Self {
-        let trail = E::Trail::default();
-        Self::Err(error, trail)
+        match cx().enter(|| catch_unwind(AssertUnwindSafe(E::Trail::default))) {
+            Ok(trail) => Self::Err(error, trail),
+            Err(payload) => Self::without_trail(error, Panic::new(payload, None)),
+        }
+    }
+
+    #[cold]
+    fn without_trail(error: E, panic: Panic) -> Self {
+        raise(&Report::without_trail(&error));
+        let_go(error);
+        Self::Stop(Stop::Panicked(panic))
     }
 
     #[inline]
@@ -50,20 +67,51 @@ impl<T, E: Fault> Slot<T, E> {
         }
     }
 
-    /// The trail of an error.
-    pub(crate) fn trail(&self) -> Option<E::Trail> {
-        match self {
-            Self::Err(_, trail) => Some(trail.clone()),
-            _ => None,
+    /// The steps of an error; none of one that panics when it is asked.
+    pub(crate) fn steps(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        if let Self::Err(error, trail) = self {
+            run_guarded(|| steps = error.steps(trail));
         }
+        steps
+    }
+
+    /// A copy of the trail of an error. Without one, should its `Clone` panic, an error begins a
+    /// new trail.
+    pub(crate) fn trail(&self) -> Option<E::Trail> {
+        let mut copy = None;
+        if let Self::Err(_, trail) = self {
+            run_guarded(|| copy = Some(trail.clone()));
+        }
+        copy
     }
 
     pub(crate) fn into_outcome(self) -> Outcome<T, E> {
         match self {
             Self::Ok(value) => Outcome::Ok(value),
-            Self::Err(error, _) => Outcome::Err(error),
+            Self::Err(error, trail) => {
+                let_go(trail);
+                Outcome::Err(error)
+            }
             Self::Stop(stop) => Outcome::Stop(stop),
         }
+    }
+
+    /// Drops what it holds, each under a guard.
+    pub(crate) fn let_go(self) {
+        match self {
+            Self::Ok(value) => let_go(value),
+            Self::Err(error, trail) => {
+                let_go(error);
+                let_go(trail);
+            }
+            Self::Stop(stop) => drop(stop),
+        }
+    }
+
+    /// Drops the value.
+    pub(crate) fn without_its_value(self) -> Slot<(), E> {
+        self.map(let_go)
     }
 
     pub(crate) fn map<U>(self, f: impl FnOnce(T) -> U) -> Slot<U, E> {
@@ -71,6 +119,18 @@ impl<T, E: Fault> Slot<T, E> {
             Self::Ok(value) => Slot::Ok(f(value)),
             Self::Err(error, trail) => Slot::Err(error, trail),
             Self::Stop(stop) => Slot::Stop(stop),
+        }
+    }
+
+    /// The error, in a step that has a callback for it. Its trail is dropped before that runs.
+    #[inline]
+    pub(crate) fn into_error(self) -> E {
+        match self {
+            Self::Err(error, trail) => {
+                let_go(trail);
+                error
+            }
+            _ => unreachable!("only an error goes to the callback"),
         }
     }
 

@@ -10,6 +10,8 @@
 //!     assert_eq!(reports[0].message(), "refused");
 //! });
 //! ```
+//!
+//! Users' code: the body of a test, with nothing borrowed.
 
 use std::cell::RefCell;
 use std::fmt::Write as _;

@@ -1,4 +1,7 @@
 //! The ends that fire.
+//!
+//! Users' code: what was sent to a thread that has ended, and what nobody read at the end of this
+//! one, is dropped under a guard; the list of remote triggers is not borrowed then.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -13,6 +16,7 @@ use crate::hosting::Home;
 use crate::inbox::{self, Entry};
 use crate::node::{Source, cx, run_guarded};
 use crate::outcome::Outcome;
+use crate::report::reporting;
 use crate::slot::Slot;
 use crate::{Failure, IntoDeferred};
 
@@ -363,7 +367,8 @@ impl<T: Send + 'static, E: Fault + Send> RemoteTrigger<T, E> {
     /// d.inspect(|n| assert_eq!(*n, 1)).report();
     /// ```
     pub fn settle(self, outcome: Outcome<T, E>) {
-        self.0.send(outcome);
+        // On a thread that has ended nobody reads it, and it is dropped here.
+        reporting(|| self.0.send(outcome));
     }
 
     /// Whether somebody asked for the end.

@@ -1,10 +1,13 @@
 //! Who waits in line: first come, first served.
+//!
+//! Users' code: what a waiter brought with it is dropped under a guard, out of the line.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::fault::Fault;
+use crate::guarded::let_go;
 use crate::node::{Passing, Site, run_guarded};
 use crate::outcome::{Outcome, Stop};
 use crate::slot::Slot;
@@ -97,9 +100,10 @@ impl<T: 'static, E: Fault, W: 'static> Waiters<T, E, W> {
         move || {
             let Some(line) = line.upgrade() else { return };
             let gone = line.by_ticket.borrow_mut().remove(&ticket);
-            if let Some(gone) = gone {
+            if let Some(Waiter { trigger, with }) = gone {
                 // Neither lost nor a failure: whoever left sees nothing of it.
-                gone.trigger.settle(Outcome::Stop(Stop::Cancelled));
+                trigger.settle(Outcome::Stop(Stop::Cancelled));
+                let_go(with);
             }
         }
     }

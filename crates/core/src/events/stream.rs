@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use super::{Emitter, OWN, Reaction, Run, Subscription};
+use super::{Emitter, Reaction, Run, Subscription, own};
 use crate::queue::{Queue, QueueClosed, QueueStream};
 use crate::{Deferred, Failure};
 
@@ -47,7 +47,7 @@ impl Emitter {
 /// ```
 #[track_caller]
 pub fn events<E: Clone + 'static>() -> Events<E> {
-    OWN.with(Clone::clone).events()
+    own().events()
 }
 
 /// Every event of a type since it was made; see [`Emitter::events`]. Also a `Stream`.

@@ -1,4 +1,7 @@
 //! The default error: any error, with the steps it passed through.
+//!
+//! Users' code: `Display` and `source` of the error run for whoever asks, with nothing borrowed;
+//! what core itself asks is guarded in `report`. The chain of causes is cut.
 
 mod trail;
 
@@ -241,14 +244,21 @@ impl fmt::Display for Failure {
         for context in self.0.contexts.iter().rev() {
             write!(f, "{context}: ")?;
         }
-        write!(f, "{error}")?;
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            write!(f, ": {error}")?;
-            cause = error.source();
-        }
-        Ok(())
+        write_with_causes(f, &**error)
     }
+}
+
+/// Writes an error and what it says of its causes. A chain of causes that leads back into itself
+/// would never end: it is cut.
+pub(crate) fn write_with_causes(to: &mut impl fmt::Write, error: &dyn Error) -> fmt::Result {
+    write!(to, "{error}")?;
+    let mut cause = error.source();
+    for _ in 0..CAUSES_SHOWN {
+        let Some(error) = cause else { return Ok(()) };
+        write!(to, ": {error}")?;
+        cause = error.source();
+    }
+    if cause.is_some() { to.write_str(": ..") } else { Ok(()) }
 }
 
 impl fmt::Debug for Failure {
@@ -351,3 +361,5 @@ impl Error for Standard {
         }
     }
 }
+
+const CAUSES_SHOWN: usize = 64;

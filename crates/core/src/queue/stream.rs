@@ -1,15 +1,18 @@
 //! Queues to and from `Stream`.
+//!
+//! Users' code: the stream is polled in a flow, and dropped under a guard.
 
 use std::fmt;
 use std::future::poll_fn;
 use std::panic::Location;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 
 use super::{Queue, QueueClosed, Rejected, Shared, close, get, put, source_gone};
+use crate::guarded::Guarded;
 use crate::{Deferred, Never, Wait};
 
 impl<T: 'static> Queue<T> {
@@ -68,7 +71,8 @@ impl<T: 'static> Queue<T> {
         let queue = Self::bounded(size);
         let tap = Tap::new(&queue.0);
         let pump = async move {
-            let mut stream = pin!(stream);
+            // Dropped while its own panic unwinds, it may panic again.
+            let mut stream = Guarded::new(Box::pin(stream));
             while let Some(item) = poll_fn(|task| stream.as_mut().poll_next(task)).await {
                 let Some(taken) = tap.put(item) else { break };
                 if taken.await.is_err() {

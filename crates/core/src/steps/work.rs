@@ -1,9 +1,13 @@
 //! What each step does with what comes down to it.
+//!
+//! Users' code: the closures are callbacks. What stands beside one (an outcome it looks at, a
+//! trail, the branch not taken) is dropped under a guard, so `pass` does not unwind.
 
 use std::panic::Location;
 
 use crate::deferred::sealed::IntoNext;
 use crate::fault::Fault;
+use crate::guarded::let_go;
 use crate::node::{Next, Passing, Work};
 use crate::outcome::{Never, Outcome, lane};
 use crate::slot::Slot;
@@ -89,13 +93,12 @@ impl<T: 'static, E: Fault, G: Fault, F: FnOnce(E) -> G + 'static> Work<T, E> for
 
     fn call(self, slot: Slot<T, E>) -> Next<T, G> {
         Next::Done(match slot {
-            Slot::Err(error, trail) => {
-                let steps = error.steps(&trail);
-                let mut slot = Slot::err((self.0)(error));
+            Slot::Err(..) => {
+                let steps = slot.steps();
+                let mut slot = Slot::<T, G>::err((self.0)(slot.into_error()));
                 // A Failure that was an error of another type begins with that one's trail.
-                let is_fresh = matches!(&slot, Slot::Err(e, trail) if e.steps(trail).is_empty());
-                for step in steps.into_iter().filter(|_| is_fresh) {
-                    slot.passed(step);
+                if slot.steps().is_empty() {
+                    steps.into_iter().for_each(|step| slot.passed(step));
                 }
                 slot
             }
@@ -122,7 +125,7 @@ where
 
     fn call(self, slot: Slot<T, E>) -> Next<T, D::Error> {
         match slot {
-            Slot::Err(error, _) => (self.0)(error).into_next(),
+            Slot::Err(..) => (self.0)(slot.into_error()).into_next(),
             slot => Next::Done(slot.without_error()),
         }
     }
@@ -142,7 +145,7 @@ impl<T: 'static, E: Fault, F: FnOnce(E) -> T + 'static> Work<T, E> for Recover<F
 
     fn call(self, slot: Slot<T, E>) -> Next<T, Never> {
         Next::Done(match slot {
-            Slot::Err(error, _) => Slot::Ok((self.0)(error)),
+            Slot::Err(..) => Slot::Ok((self.0)(slot.into_error())),
             slot => slot.without_error(),
         })
     }
@@ -188,9 +191,17 @@ where
     const LANES: u8 = lane::OK | lane::ERR;
 
     fn call(self, slot: Slot<T, E>) -> Next<A::Value, A::Error> {
+        // The one that is not called is dropped beside one that may panic.
+        let Self(ok, err) = self;
         match slot {
-            Slot::Ok(value) => (self.0)(value).into_next(),
-            Slot::Err(error, _) => (self.1)(error).into_next(),
+            Slot::Ok(value) => {
+                let_go(err);
+                ok(value).into_next()
+            }
+            Slot::Err(..) => {
+                let_go(ok);
+                err(slot.into_error()).into_next()
+            }
             Slot::Stop(stop) => Next::Done(Slot::Stop(stop)),
         }
     }
@@ -212,10 +223,17 @@ impl<T: 'static, E: Fault, F: FnOnce(&T) + 'static> Work<T, E> for Inspect<F> {
     const LANES: u8 = lane::OK;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, E> {
-        if let Slot::Ok(value) = &slot {
+        if !std::mem::needs_drop::<T>() {
+            if let Slot::Ok(value) = &slot {
+                (self.0)(value);
+            }
+            return Next::Done(slot);
+        }
+        let end = AtUnwind::new(slot);
+        if let Some(value) = end.value() {
             (self.0)(value);
         }
-        Next::Done(slot)
+        Next::Done(end.keep())
     }
 
     fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<T, E> {
@@ -231,8 +249,8 @@ impl<T: 'static, E: Fault, F: FnOnce(&E) + 'static> Work<T, E> for InspectErr<F>
     const LANES: u8 = lane::ERR;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, E> {
-        let end = AtUnwind(Some(slot));
-        if let Some(Slot::Err(error, _)) = &end.0 {
+        let end = AtUnwind::new(slot);
+        if let Some(error) = end.error() {
             (self.0)(error);
         }
         Next::Done(end.keep())
@@ -253,7 +271,7 @@ impl<T: 'static, E: Fault, F: FnOnce() + 'static> Work<T, E> for Finally<F> {
     const LANES: u8 = lane::ALL;
 
     fn call(self, slot: Slot<T, E>) -> Next<T, E> {
-        let end = AtUnwind(Some(slot));
+        let end = AtUnwind::new(slot);
         (self.0)();
         Next::Done(end.keep())
     }
@@ -267,6 +285,24 @@ impl<T: 'static, E: Fault, F: FnOnce() + 'static> Work<T, E> for Finally<F> {
 struct AtUnwind<T: 'static, E: Fault>(Option<Slot<T, E>>);
 
 impl<T: 'static, E: Fault> AtUnwind<T, E> {
+    fn new(slot: Slot<T, E>) -> Self {
+        Self(Some(slot))
+    }
+
+    fn value(&self) -> Option<&T> {
+        match &self.0 {
+            Some(Slot::Ok(value)) => Some(value),
+            _ => None,
+        }
+    }
+
+    fn error(&self) -> Option<&E> {
+        match &self.0 {
+            Some(Slot::Err(error, _)) => Some(error),
+            _ => None,
+        }
+    }
+
     fn keep(mut self) -> Slot<T, E> {
         self.0.take().expect("kept once")
     }
@@ -332,11 +368,11 @@ impl<T: 'static, E: Fault> Work<T, E> for Report {
     const LANES: u8 = 0;
 
     fn call(self, slot: Slot<T, E>) -> Next<(), E> {
-        Next::Done(slot.map(drop))
+        Next::Done(slot.without_its_value())
     }
 
     fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<(), E> {
-        slot.map(drop)
+        slot.without_its_value()
     }
 }
 
