@@ -1,14 +1,13 @@
 //! How long a message is: what has no body, what is cut, and what comes early.
 
-mod common;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use common::{Raw, checked, upstream};
 use thence_core::{Deferred, Failure, Outcome, flow};
 use thence_http::{Body, Client, Request, Response, Server};
+
+use crate::common::{Raw, checked, upstream};
 
 /// Rules 36, 37: what these answers say of a length is not followed by a body.
 const BODILESS: [(&str, &str, &str); 3] = [

@@ -1,13 +1,12 @@
 //! Idle connections rest, and nobody notices.
 
-mod common;
-
 use std::time::Duration;
 
-use common::world::{ANY, ASK, World, secs, whole};
 use thence_core::Deferred;
 use thence_http::{Body, Request, Response, Server};
 use thence_reactor::after;
+
+use crate::common::world::{ANY, ASK, World, secs, whole};
 
 const A_WHILE: Duration = Duration::from_secs(1);
 

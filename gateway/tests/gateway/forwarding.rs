@@ -1,10 +1,8 @@
 //! What crosses the gateway, byte by byte, and what does not (rules 43 to 52).
 
-mod common;
-
 use std::io::Write as _;
 
-use common::{Gate, Upstream};
+use crate::common::{Gate, Upstream};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 

@@ -1,10 +1,8 @@
 //! Requests that get an answer of the gateway's own (rules 65 to 71, S8, S11, S12).
 
-mod common;
-
 use std::io::Write as _;
 
-use common::{Gate, Upstream};
+use crate::common::{Gate, Upstream};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 

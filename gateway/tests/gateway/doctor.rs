@@ -1,7 +1,5 @@
 //! `thence-gate doctor`, against what it looks at.
 
-mod common;
-
 use std::{
     fs,
     io::Write as _,
@@ -10,8 +8,9 @@ use std::{
     process::Command,
 };
 
-use common::{Gate, Ran, Upstream, gate};
 use serde_json::Value;
+
+use crate::common::{Gate, Ran, Upstream, gate};
 
 /// The flags of a gateway that could run: free ports and a store that is not there yet.
 struct Patient {
@@ -86,7 +85,7 @@ impl Report {
 }
 
 fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap()
 }
 
 #[test]

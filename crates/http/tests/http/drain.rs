@@ -1,7 +1,5 @@
 //! The end of a server: whoever was let in has an answer.
 
-mod common;
-
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -10,10 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use common::checked;
 use thence_core::{Deferred, Failure, hosting};
 use thence_http::{Body, Request, Response, Server};
 use thence_reactor::Reactor;
+
+use crate::common::checked;
 
 const ASK: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 

@@ -1,11 +1,10 @@
 //! What time and a peer that does not read do, on a clock and a network that only the test moves.
 
-mod common;
-
-use common::world::{ANY, ASK, INSTANT, World, secs, whole};
 use thence_core::Deferred;
 use thence_http::{Body, Client, ClientError, ClientErrorKind, Request, Server};
 use thence_reactor::driver::manual::Peer;
+
+use crate::common::world::{ANY, ASK, INSTANT, World, secs, whole};
 
 #[test]
 fn a_head_has_ten_seconds_and_then_408() {

@@ -1,7 +1,5 @@
 //! Starting, the demo, health, and stopping under load.
 
-mod common;
-
 use std::{
     io::{BufRead as _, Write as _},
     sync::atomic::{AtomicUsize, Ordering},
@@ -9,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use common::{Client, Gate, Upstream};
+use crate::common::{Client, Gate, Upstream};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 

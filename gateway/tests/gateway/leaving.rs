@@ -1,13 +1,11 @@
 //! What a client's leaving means: not sent, cancelled, or run to its end. One log line each.
 
-mod common;
-
 use std::{
     io::{Read as _, Write as _},
     sync::{Arc, Condvar, Mutex},
 };
 
-use common::{Gate, SOON, Upstream};
+use crate::common::{Gate, SOON, Upstream};
 
 /// A door that an upstream waits behind until the test opens it.
 #[derive(Clone, Default)]

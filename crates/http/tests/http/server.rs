@@ -1,15 +1,14 @@
 //! What a server does for its clients and for its handlers.
 
-mod common;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::{Raw, checked, reported};
 use thence_core::{Deferred, Failure, flow};
 use thence_http::{Body, Request, Response, Server};
 use thence_reactor::after;
+
+use crate::common::{Raw, checked, reported};
 
 fn text(text: impl Into<String>) -> Deferred<Response> {
     Deferred::ok(Response::new(Body::from(text.into())))

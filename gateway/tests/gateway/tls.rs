@@ -1,7 +1,5 @@
 //! The gateway on TLS, by a client of rustls and nothing else.
 
-mod common;
-
 use std::{
     collections::BTreeSet,
     fs,
@@ -15,12 +13,13 @@ use std::{
     thread,
 };
 
-use common::{Client, Gate, SOON, Upstream, gate};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, StreamOwned,
     pki_types::{CertificateDer, ServerName},
 };
+
+use crate::common::{Client, Gate, SOON, Upstream, gate};
 
 /// A CA, and the folder with what the gateway shows.
 struct Authority {
@@ -107,7 +106,7 @@ impl Secure {
         loop {
             let text = String::from_utf8_lossy(&answer);
             if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                let length = common::field(head, "content-length").unwrap_or("0");
+                let length = crate::common::field(head, "content-length").unwrap_or("0");
                 if body.len() >= length.parse().unwrap() {
                     return Ok(text.into_owned());
                 }

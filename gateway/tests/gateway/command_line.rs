@@ -1,10 +1,8 @@
 //! The program as a shell sees it: what it prints and how it ends.
 
-mod common;
-
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt as _};
 
-use common::{Ran, gate};
+use crate::common::{Ran, gate};
 
 fn session(dir: &tempfile::TempDir, words: &str) -> Ran {
     let store = dir.path().join("sessions.db");
@@ -123,7 +121,8 @@ fn a_port_in_use_is_explained() {
 fn an_unreachable_upstream_is_explained() {
     let dir = tempfile::tempdir().unwrap();
     let store = dir.path().join("sessions.db");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    // Where no other test binds, so that nobody is there.
+    let closed = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().to_string();
     for upstream in [&closed[..], "no-such-host.invalid:80"] {
         let ran = gate(
             ["--to", upstream, "--listen", ":0", "--metrics", ":0", "--store"]

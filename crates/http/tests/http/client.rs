@@ -1,17 +1,16 @@
 //! What a client's connections may and may not do.
 
-mod common;
-
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use common::checked;
 use thence_core::{Deferred, Failure, Outcome, flow};
 use thence_http::{Body, Client, ClientError, ClientErrorKind, ClientOptions, Response};
 use thence_reactor::after;
 use thence_reactor::net::{TcpListener, TcpStream};
+
+use crate::common::checked;
 
 /// An upstream that gives each connection to `f`.
 fn upstream<F>(f: impl Fn(TcpStream) -> F + 'static) -> Result<(SocketAddr, Rc<Cell<u32>>), Failure>
