@@ -7,7 +7,7 @@ use std::time::Duration;
 use thence::prelude::*;
 
 /// If one of these is missing, this file does not compile.
-mod names {
+mod at_the_root {
     use thence::{
         AllFailed, Canceller, Context, Deferred, DeferredExt, Delivered, Elapsed, Emitter, Failure,
         Fault, IntoDeferred, Lease, Never, Outcome, Panic, Pool, RemoteTrigger, Scope, Stop,
