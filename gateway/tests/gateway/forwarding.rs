@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use crate::common::{Gate, Upstream};
+use crate::common::{Gate, Lines, Upstream};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -139,18 +139,24 @@ fn answers_without_a_body_have_none() {
 
 #[test]
 fn a_chunked_answer_comes_as_it_is_made() {
-    let upstream = Upstream::start(|stream, got| {
+    let seen = Lines::default();
+    let waits = seen.clone();
+    let upstream = Upstream::start(move |stream, got| {
         let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nKeep-Alive: x\r\n\r\n";
         stream.write_all(head.as_bytes()).unwrap();
         stream.write_all(b"5\r\nfirst\r\n").unwrap();
         // The rest waits until the client has seen the beginning.
         if got.line().starts_with("GET /held") {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            waits.wait_for(1, |()| true);
         }
         stream.write_all(b"4\r\nlast\r\n0\r\n\r\n").is_ok()
     });
     let gate = Gate::before(upstream.address, &[]);
-    let answer = gate.get("/held", &gate.cookie("42"));
+    let mut client = gate.client();
+    client.send(format!("GET /held HTTP/1.1\r\nHost: a\r\n{}\r\n", gate.cookie("42")));
+    client.has_come("first\r\n");
+    seen.push(());
+    let answer = client.answer(false);
     assert_eq!(answer.text(), "firstlast");
     assert_eq!(
         answer.head.matches("et-cookie").count() + answer.head.matches("et-Cookie").count(),

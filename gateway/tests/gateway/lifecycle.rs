@@ -1,13 +1,12 @@
 //! Starting, the demo, health, and stopping under load.
 
 use std::{
-    io::{BufRead as _, Write as _},
+    io::{BufRead as _, Read as _, Write as _},
     sync::atomic::{AtomicUsize, Ordering},
     thread,
-    time::Duration,
 };
 
-use crate::common::{Client, Gate, Upstream};
+use crate::common::{Client, Gate, Lines, Upstream};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
@@ -81,8 +80,10 @@ fn a_signal_ends_it_when_nothing_is_left_to_do() {
 
 #[test]
 fn what_is_being_answered_when_the_signal_comes_is_answered() {
-    let upstream = Upstream::start(|stream, _| {
-        thread::sleep(Duration::from_millis(300));
+    let drains = Lines::default();
+    let waits = drains.clone();
+    let upstream = Upstream::start(move |stream, _| {
+        waits.wait_for(1, |()| true);
         stream.write_all(OK.as_bytes()).is_ok()
     });
     let mut gate = Gate::before(upstream.address, &[]);
@@ -91,6 +92,8 @@ fn what_is_being_answered_when_the_signal_comes_is_answered() {
     client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{cookie}\r\n"));
     upstream.got.wait_for(1, |_| true);
     gate.signal("TERM");
+    gate.log.wait_for(1, |line| line["message"] == "draining");
+    drains.push(());
     let answer = client.answer(false);
     assert_eq!(answer.text(), "hello");
     assert!(client.is_closed());
@@ -99,8 +102,9 @@ fn what_is_being_answered_when_the_signal_comes_is_answered() {
 
 #[test]
 fn a_second_signal_ends_it_at_once() {
-    let upstream = Upstream::start(|_, _| {
-        thread::sleep(Duration::from_secs(60));
+    // Says nothing, until the gateway is gone.
+    let upstream = Upstream::start(|stream, _| {
+        let _ = stream.read(&mut [0; 1]);
         false
     });
     let mut gate = Gate::before(upstream.address, &[]);

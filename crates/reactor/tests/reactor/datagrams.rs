@@ -404,7 +404,10 @@ mod ready {
         thence_reactor::test(async {
             // Where no other test binds, so that the port stays free.
             let gone = UdpSocket::bind("127.0.0.3:0")?.local_addr()?;
-            sleep(ms(1)).await;
+            // It is closed once the port is free.
+            while std::net::UdpSocket::bind(gone).is_err() {
+                sleep(ms(1)).await;
+            }
             let socket = UdpSocket::bind(ANY)?;
             socket.connect(gone)?;
             let refused = socket.recv();
@@ -458,6 +461,7 @@ mod ready {
                 }
                 Ok(())
             });
+            // Real time for what must not happen.
             sleep(ms(5)).await;
             assert!(!sender.is_ready(), "there is no room for a thousand");
             for n in 0..1000_u32 {
@@ -487,6 +491,7 @@ mod ready {
             let two = client.send_to("two", path.as_path());
             drop(client.send_to("left", path.as_path()));
             drop(client);
+            // Real time for what must not happen.
             sleep(ms(5)).await;
             assert!(!one.is_ready());
             never.cancel();

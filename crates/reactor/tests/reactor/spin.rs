@@ -1,4 +1,5 @@
-//! A loop that looks around for a while before it sleeps.
+//! A loop that looks around for a while before it sleeps. Nothing tells when a loop spins and when it
+//! sleeps, so the other threads here wait for a moment of real time until it does.
 
 use std::{
     env,

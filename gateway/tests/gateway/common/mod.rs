@@ -179,6 +179,7 @@ impl Gate {
                 return status;
             }
             assert!(since.elapsed() < SOON, "it does not end");
+            // std waits for a child with a bound in no other way.
             thread::sleep(Duration::from_millis(5));
         }
     }
@@ -239,6 +240,13 @@ impl Client {
             if answer.status >= 200 {
                 return self.body_of(answer, to_head);
             }
+        }
+    }
+
+    /// Waits until `text` has come, and takes nothing.
+    pub fn has_come(&mut self, text: &str) {
+        while !self.read.windows(text.len()).any(|window| window == text.as_bytes()) {
+            assert!(self.more(), "the connection ended before {text:?}: {:?}", self.read);
         }
     }
 
