@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{
     Deferred, Failure, Fault, Never, Outcome, Stop, Trigger, hosting, repeat_until, retry, retry_if,
 };
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 fn at_once(_: u32) -> Deferred<(), Never> {
     Deferred::ok(())

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Emitter, Failure, Never, Subscription, deliver, emit, next, on, once};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 #[derive(Clone, Debug)]
 struct Beep(u32);

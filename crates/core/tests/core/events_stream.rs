@@ -4,11 +4,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use futures_core::Stream;
 use thence_core::{
     Deferred, Emitter, Events, Never, deliver, emit, events, first, flow, hosting, next, on,
 };
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 #[derive(Clone, Debug, PartialEq)]
 struct Beep(u32);

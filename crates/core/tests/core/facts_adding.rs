@@ -7,8 +7,9 @@
 
 use std::rc::Rc;
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, Never};
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 #[test]
 fn fact_14_differs_a_step_consumes_the_deferred_and_gives_one_of_another_type() {

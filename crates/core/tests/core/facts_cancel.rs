@@ -4,8 +4,9 @@
 //! |---|---|
 //! | 86 | chains have no pause |
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, Kind};
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 #[test]
 fn fact_74_without_a_canceller_it_stops_at_once() {

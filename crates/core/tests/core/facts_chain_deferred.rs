@@ -5,8 +5,9 @@
 //! | 57 | does not compile: the trigger that fired is gone (E0382) |
 //! | 58 | nothing to keep: every node knows what it waits for |
 
-use crate::common::{checked, outcome_of};
 use thence_core::{Deferred, Failure, Outcome};
+
+use crate::common::{checked, outcome_of};
 
 #[test]
 fn fact_55_the_value_moves_to_the_second() {

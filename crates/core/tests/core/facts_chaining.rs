@@ -9,8 +9,9 @@
 
 use std::rc::Rc;
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, Trigger, hosting};
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 fn waiting_on<T: 'static>(inner: Deferred<T>) -> (Trigger<()>, Deferred<T>) {
     let (trigger, d) = Deferred::<()>::new();

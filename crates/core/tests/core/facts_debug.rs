@@ -4,8 +4,9 @@
 //! |---|---|
 //! | 140 | sites are kept always, so there is nothing to switch on between making and firing |
 
-use crate::common::{checked, outcome_of};
 use thence_core::{Deferred, Failure, flow, hosting};
+
+use crate::common::{checked, outcome_of};
 
 #[test]
 fn fact_139_differs_where_it_was_made_and_what_it_passed_is_kept_always() {

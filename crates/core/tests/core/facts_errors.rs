@@ -7,8 +7,9 @@
 use std::num::ParseIntError;
 use std::rc::Rc;
 
-use crate::common::{Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, Outcome, Stop};
+
+use crate::common::{Log, checked, outcome_of};
 
 #[test]
 fn fact_27_an_error_goes_to_the_next_that_handles_errors_and_a_panic_is_a_stop() {

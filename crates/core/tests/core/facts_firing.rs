@@ -10,8 +10,9 @@
 use std::cell::Cell as StdCell;
 use std::rc::Rc;
 
-use crate::common::{Log, checked, ending, outcome_of};
 use thence_core::{Deferred, Failure, Kind, Never, Outcome, Stop};
+
+use crate::common::{Log, checked, ending, outcome_of};
 
 #[test]
 fn fact_01_a_new_deferred_has_no_result() {

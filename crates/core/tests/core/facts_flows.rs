@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Never, Outcome, flow, hosting};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 #[test]
 fn fact_124_a_flow_runs_at_once_to_its_first_pending_await_and_a_bare_block_never() {

@@ -7,10 +7,11 @@
 
 use std::rc::Rc;
 
-use crate::common::{Cell, Log, checked, ending, outcome_of};
 use thence_core::{
     Deferred, Failure, Kind, Outcome, Trigger, all, all_settled, first, first_ok, flow,
 };
+
+use crate::common::{Cell, Log, checked, ending, outcome_of};
 
 fn some(n: usize) -> (Vec<Trigger<u8>>, Vec<Deferred<u8>>) {
     (0..n).map(|_| Deferred::<u8>::new()).unzip()

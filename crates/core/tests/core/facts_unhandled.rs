@@ -7,10 +7,11 @@
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Kind, all, all_settled, flow};
 use tracing::field::{Field, Visit};
 use tracing::span;
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 #[test]
 fn fact_66_an_unhandled_failure_is_one_error_in_the_log() {

@@ -7,8 +7,9 @@
 
 use std::panic::catch_unwind;
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, Lock, Queue, QueueClosed, Rejected, Semaphore, flow};
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 #[test]
 fn fact_114_a_lock_is_first_in_first_out_and_says_whether_it_is_held() {

@@ -3,8 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::common::checked;
 use thence_core::{Context, Deferred, Failure, Never};
+
+use crate::common::checked;
 
 #[derive(Debug)]
 struct Outer(std::num::ParseIntError);

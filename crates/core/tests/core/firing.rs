@@ -1,7 +1,8 @@
 //! The firing rule (DESIGN.md §3.2).
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Never, Trigger, flow, hosting};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 /// A chain whose steps note their name and number.
 fn noting(name: &str, steps: usize, log: &Log) -> (Trigger<(), Never>, Deferred<(), Never>) {

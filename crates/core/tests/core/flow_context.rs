@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use crate::common::{Log, OnDrop, checked};
 use thence_core::{
     Deferred, Failure, FlowContext, FlowLocal, RemoteTrigger, Trigger, all, emit, flow, hosting, on,
 };
+
+use crate::common::{Log, OnDrop, checked};
 
 static TENANT: FlowLocal<&str> = FlowLocal::new();
 static DEPTH: FlowLocal<u32> = FlowLocal::new();

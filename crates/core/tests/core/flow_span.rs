@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::common::{Log, checked};
 use thence_core::{Deferred, Failure, FlowContext, flow};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
+
+use crate::common::{Log, checked};
 
 /// Keeps the stack of entered spans of each thread, and how many references each span has.
 #[derive(Default)]

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Kind, Wait, flow, hosting};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 #[test]
 fn a_flow_runs_to_its_end_whoever_stops_waiting() {

@@ -1,7 +1,8 @@
 //! Programs that the model test found, in the smallest form that shows what was wrong.
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Scope, Trigger, all, first, flow, join};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 #[test]
 fn an_error_that_a_panicking_inspect_err_looked_at_is_told() {

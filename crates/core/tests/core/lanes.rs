@@ -7,8 +7,9 @@ use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::common::{Log, OnDrop, checked, ending, outcome_of};
 use thence_core::{Deferred, Failure, Never, Outcome, Stop, Wait, flow};
+
+use crate::common::{Log, OnDrop, checked, ending, outcome_of};
 
 fn stops() -> [Stop; 3] {
     [Stop::Cancelled, Stop::lost(), Stop::panicked(Box::new("elsewhere"))]

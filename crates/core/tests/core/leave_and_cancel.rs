@@ -6,8 +6,9 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Waker};
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Trigger, all, all_settled, first, first_ok, flow, join};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 /// A source that takes its value back.
 fn stream() -> (Trigger<u8>, Deferred<u8>, Cell<u8>) {

@@ -1,7 +1,8 @@
 //! `Lock`: one at a time, in the order they came.
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Guard, Lock, Never, Outcome, Stop, flow, hosting};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 /// Somebody who waits for the lock, says so when he has it, and lets go of it.
 fn visit(lock: &Lock, log: &Log, name: &str) {

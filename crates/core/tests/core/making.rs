@@ -5,8 +5,9 @@ use std::num::ParseIntError;
 use std::panic::Location;
 use std::process::{ExitCode, Termination};
 
-use crate::common::{Cell, checked, outcome_of};
 use thence_core::{Deferred, Failure, Fault, Never, Outcome, Step, Stop, Trigger, emit, flow, on};
+
+use crate::common::{Cell, checked, outcome_of};
 
 fn not_a_number() -> ParseIntError {
     "x".parse::<u8>().unwrap_err()

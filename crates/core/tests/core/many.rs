@@ -1,10 +1,11 @@
 //! Waiting for many (DESIGN.md §3.1).
 
-use crate::common::{Log, checked, outcome_of};
 use thence_core::{
     Deferred, Failure, Kind, Outcome, Stop, Trigger, all, all_settled, first, first_ok, hosting,
     join,
 };
+
+use crate::common::{Log, checked, outcome_of};
 
 fn some(n: usize) -> (Vec<Trigger<u8>>, Vec<Deferred<u8>>) {
     (0..n).map(|_| Deferred::<u8>::new()).unzip()

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::common::{Cell, checked, outcome_of};
 use thence_core::{Deferred, Never, Trigger, flow, hosting};
+
+use crate::common::{Cell, checked, outcome_of};
 
 fn nodes() -> usize {
     hosting::live().nodes

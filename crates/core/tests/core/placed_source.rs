@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 
-use crate::common::{checked, outcome_of};
 use thence_core::hosting::{self, Unplaced};
 use thence_core::{Deferred, Failure, Trigger};
+
+use crate::common::{checked, outcome_of};
 
 thread_local! {
     static ASKED: RefCell<Vec<(u64, u64)>> = const { RefCell::new(Vec::new()) };

@@ -4,8 +4,9 @@ use std::cell::Cell as StdCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Lease, Pool, Trigger};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 /// A pool of numbered things, ready at once.
 fn numbered(max: usize) -> (Pool<u32>, Rc<StdCell<u32>>) {

@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Never, Queue, QueueClosed, Rejected, hosting};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 /// Gets an item and notes it, or that there is none.
 fn get(queue: &Queue<u32>, log: &Log, name: &str) {

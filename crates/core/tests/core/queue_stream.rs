@@ -7,9 +7,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use crate::common::{Log, OnDrop, checked, outcome_of};
 use futures_core::Stream;
 use thence_core::{Deferred, Queue, QueueStream, Rejected, flow, hosting};
+
+use crate::common::{Log, OnDrop, checked, outcome_of};
 
 /// A stream of somebody else's: gives what it is fed, and says what happens to it.
 struct Foreign {

@@ -4,8 +4,9 @@ use std::sync::mpsc;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use crate::common::{Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, hosting};
+
+use crate::common::{Log, checked, outcome_of};
 
 #[test]
 fn another_thread_fires_and_the_next_delivery_brings_it_home() {

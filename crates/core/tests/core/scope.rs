@@ -1,7 +1,8 @@
 //! Scopes (DESIGN.md §3.4).
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, Scope, flow};
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 #[test]
 fn a_scope_ends_after_all_that_it_owns() {

@@ -1,7 +1,8 @@
 //! Scopes whose first failure is the end of all (DESIGN.md §3.4).
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, Kind, Scope, Trigger, flow};
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 /// Triggers that end when they like, and their Deferreds.
 fn slow(n: usize) -> (Vec<Trigger<u8>>, Vec<Deferred<u8>>) {

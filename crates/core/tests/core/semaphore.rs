@@ -2,8 +2,9 @@
 
 use std::panic::catch_unwind;
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, Never, Outcome, Permit, Semaphore, Stop, hosting};
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 /// Asks for so many permits, says when they are there, and keeps them.
 fn ask(semaphore: &Semaphore, count: usize, log: &Log, name: &str) -> Cell<Permit> {

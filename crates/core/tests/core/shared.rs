@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Kind, Outcome, Shared, Stop, Trigger, all, flow, hosting};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 #[test]
 fn every_waiter_has_a_copy_in_the_order_they_came_and_whoever_comes_late_too() {

@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::common::{MANY, on_a_small_stack};
 use thence_core::{Deferred, Never, Outcome, Stop, Trigger, first, flow, hosting};
+
+use crate::common::{MANY, on_a_small_stack};
 
 fn chain(d: Deferred<usize, Never>) -> Deferred<usize, Never> {
     (0..MANY).fold(d, |d, _| d.map(|n| n + 1))

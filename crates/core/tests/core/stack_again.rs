@@ -4,8 +4,9 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use crate::common::on_a_small_stack;
 use thence_core::{Deferred, Never, Trigger, hosting, repeat_until, retry};
+
+use crate::common::on_a_small_stack;
 
 const MANY: u32 = crate::common::MANY as u32;
 

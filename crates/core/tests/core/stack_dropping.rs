@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
-use crate::common::{MANY, OnDrop, on_a_small_stack, on_a_small_stack_with_reports};
 use thence_core::{Deferred, Failure, Never, Trigger, all, first, flow, hosting};
+
+use crate::common::{MANY, OnDrop, on_a_small_stack, on_a_small_stack_with_reports};
 
 /// So many inputs, and then a panic where the next one is asked for.
 fn breaking_off(

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::common::{MANY, on_a_small_stack};
 use thence_core::{
     Canceller, Deferred, Failure, Outcome, Scope, Trigger, all, all_settled, first, first_ok,
 };
+
+use crate::common::{MANY, on_a_small_stack};
 
 fn many() -> (Vec<Trigger<usize>>, Vec<Deferred<usize>>) {
     (0..MANY).map(|_| Deferred::new()).unzip()

@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::common::{MANY, on_a_small_stack};
 use thence_core::{Deferred, Never, Outcome, Shared, Trigger, hosting};
+
+use crate::common::{MANY, on_a_small_stack};
 
 fn shared() -> (Trigger<usize, Never>, Shared<usize, Never>) {
     let (trigger, d) = Deferred::infallible();

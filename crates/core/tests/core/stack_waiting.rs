@@ -3,8 +3,9 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::common::{MANY, on_a_small_stack};
 use thence_core::{Deferred, Emitter, Fault, Lock, Outcome, Queue, QueueClosed, Semaphore};
+
+use crate::common::{MANY, on_a_small_stack};
 
 /// Counts those who were served, in their order.
 #[derive(Clone, Default)]

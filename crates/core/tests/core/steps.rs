@@ -1,7 +1,8 @@
 //! What each step does with each way to end (DESIGN.md §3.1).
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{Deferred, Failure, Never, Outcome, Stop};
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 type Attach = fn(Deferred<u8>, Ran) -> Cell<String>;
 

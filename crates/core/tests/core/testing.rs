@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::common::checked;
 use thence_core::{Deferred, Failure, flow, hosting, testing, unhandled};
+
+use crate::common::checked;
 
 /// What `f` panics with.
 fn panic_of(f: impl FnOnce()) -> String {

@@ -8,8 +8,9 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 use thence_core::{Deferred, Failure, Outcome, RemoteTrigger, flow, hosting, set_failure_hook};
+
+use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
 /// Runs this thread as a host does that sleeps until it is told, until `done`.
 fn run_until(done: impl Fn() -> bool) {

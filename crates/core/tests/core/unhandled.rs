@@ -1,9 +1,10 @@
 //! Nothing is silent (DESIGN.md §3.5).
 
-use crate::common::{Log, OnDrop, checked, outcome_of};
 use thence_core::{
     Deferred, Failure, Kind, Outcome, Stop, flow, restore_failure_hook, set_failure_hook, unhandled,
 };
+
+use crate::common::{Log, OnDrop, checked, outcome_of};
 
 #[test]
 fn a_failure_is_reported_at_the_instant_its_deferred_is_dropped() {

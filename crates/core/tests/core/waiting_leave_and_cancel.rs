@@ -5,11 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Waker};
 
-use crate::common::{Cell, Log, checked, outcome_of};
 use thence_core::{
     Deferred, Fault, Lock, Never, Outcome, Pool, Queue, QueueClosed, Semaphore, first, flow,
     hosting,
 };
+
+use crate::common::{Cell, Log, checked, outcome_of};
 
 type Pass<T, E> = fn(Deferred<T, E>) -> Deferred<T, E>;
 

@@ -2,6 +2,10 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod ca;
+pub mod reads;
+pub mod tls;
+
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use thence_core::{Deferred, Fault, Never, Outcome, unhandled};

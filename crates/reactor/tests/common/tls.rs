@@ -15,10 +15,7 @@ use thence_reactor::{
     },
 };
 
-use crate::{
-    ca::Ca,
-    common::{ANY, World, watch},
-};
+use crate::common::{ANY, World, ca::Ca, watch};
 
 pub const NAME: &str = "app.example";
 

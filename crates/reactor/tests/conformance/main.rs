@@ -9,8 +9,6 @@
 //! A new driver is one line in `drivers`. Each test runs alone and ends by counting: every
 //! operation ended once, and no descriptor, socket, buffer, timer or step is left.
 
-#[path = "../common/ca.rs"]
-mod ca;
 #[path = "../common/mod.rs"]
 mod common;
 

@@ -29,6 +29,7 @@ pub fn run(program: &str) -> Ran {
     let status = loop {
         match child.try_wait().expect("the child is ours to wait for") {
             Some(status) => break status,
+            // std waits for a child with a bound in no other way.
             None if Instant::now() < deadline => thread::sleep(Duration::from_millis(5)),
             None => {
                 child.kill().expect("the child is ours to kill");

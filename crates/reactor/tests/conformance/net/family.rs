@@ -9,8 +9,11 @@ use thence_reactor::net::{
 };
 
 use crate::{
-    ca::{Ca, Pair as Pem},
-    common::{ANY, watch},
+    common::{
+        ANY,
+        ca::{Ca, Pair as Pem},
+        watch,
+    },
     sockets,
     stage::Stage,
 };

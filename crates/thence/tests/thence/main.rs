@@ -1,0 +1,4 @@
+//! What a user of `thence` alone sees.
+
+mod mixup;
+mod names;

@@ -1,0 +1,13 @@
+//! What the gateway promises, a module for each behaviour, on the real program. Run one of them with
+//! `cargo test -p thence-gate --test gateway doctor::`.
+
+mod command_line;
+mod common;
+mod doctor;
+mod forwarding;
+mod leaving;
+mod lifecycle;
+mod refusals;
+mod sessions;
+mod timeouts;
+mod tls;
