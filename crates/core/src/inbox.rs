@@ -1,7 +1,7 @@
 //! What arrives from other threads, and where: one inbox a thread.
 //!
-//! Users' code: what another thread posted runs under a guard, off the list; the host's waker
-//! runs, and is dropped, under one on any thread; what is refused is dropped under one.
+//! Users' code: what another thread posted runs under a guard, off the list; the host's waker runs,
+//! and is dropped, under one on any thread. What is refused is its sender's to drop.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -70,10 +70,7 @@ impl Inbox {
     /// hosting::run_until_idle();
     /// ```
     pub fn post(&self, f: Box<dyn FnOnce() + Send>) -> Result<(), Closed> {
-        self.mailbox.push(Entry::Call(f)).map_err(|refused| {
-            reporting(|| drop(refused));
-            Closed
-        })
+        self.mailbox.push(Entry::Call(f)).map_err(|_| Closed)
     }
 
     /// Sets what is called, on the sender's thread, when something arrives while the inbox was

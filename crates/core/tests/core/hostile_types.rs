@@ -660,8 +660,9 @@ fn a_copy_that_waits_for_what_is_copied_is_served() {
     impl Clone for Asking {
         fn clone(&self) -> Self {
             // The last handle goes while what it is a handle of is copied.
-            let shared = self.0.as_ref().and_then(Cell::take);
-            shared.map(|shared| shared.wait().map(|_| ()).report());
+            if let Some(shared) = self.0.as_ref().and_then(Cell::take) {
+                shared.wait().map(|_| ()).report();
+            }
             Self(None)
         }
     }
@@ -884,20 +885,15 @@ fn a_waker_that_panics_is_reported_and_loses_no_outcome() {
 #[test]
 fn what_nobody_reads_may_panic_on_the_thread_that_sent_it() {
     checked(|reports| {
-        let (remote, inbox) = std::thread::spawn(|| {
+        let remote = std::thread::spawn(|| {
             let (trigger, d) = Deferred::<Bomb>::new();
             drop(d);
-            (trigger.remote(), hosting::inbox())
+            trigger.remote()
         })
         .join()
         .unwrap();
         remote.fire(Bomb("one"));
-        let bomb = Bomb("two");
-        let call = move || {
-            let _ = &bomb;
-        };
-        assert!(inbox.post(Box::new(call)).is_err());
-        reports.expect(&[ONE, TWO]);
+        reports.expect(&[ONE]);
     });
 }
 
