@@ -21,8 +21,8 @@ summary=()
 running=0
 started=$SECONDS
 
-# Nothing here is compiled twice with a change between: incremental builds cost time and a third of the disk.
-if [ "${CI:-}" = true ]; then export CARGO_INCREMENTAL=0; fi
+# What incremental builds keep for the next change doubles the folder.
+export CARGO_INCREMENTAL=${CARGO_INCREMENTAL:-0}
 
 main() {
   understand "$@"
@@ -34,6 +34,8 @@ main() {
     stage "$name"
   done
   conclude
+  # Here, since bash reads on in a file that may be another by then.
+  exit $?
 }
 
 # ------------------------------------------------------------------------------------- the command line
