@@ -167,7 +167,8 @@ impl Gate {
     }
 
     pub fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        let kill = format!("kill -s {name} {}", self.child.id());
+        let kill = Command::new("sh").args(["-c", &kill]).status();
         assert!(kill.unwrap().success());
     }
 
