@@ -240,7 +240,7 @@ tell_failure() {
   echo "FAILED: $1 (all it printed: $log)"
   tail -n 5 "$log" | sed 's/^/  | /'
   echo "  run just that:"
-  if ! sed -n "/^    \`-p\|to rerun pass/s|.*\`-p [^ ]* \(.*\)\`.*|    $command $1 -- \1|p" "$log" | grep .; then
+  if ! sed -n "/^    \`-p\|to rerun pass/s|.*\`-p [^ ]* \(.*\)\`.*|    $command $1 -- \1|p" "$log" | sort -u | grep .; then
     echo "    $command $1"
   fi
   echo
