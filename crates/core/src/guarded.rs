@@ -33,7 +33,7 @@ pub(crate) fn let_go_each<T>(values: impl IntoIterator<Item = T>) {
 }
 
 /// Under a callback, or while a node ends, nothing is run: that one settles.
-fn settle_if_idle() {
+pub(crate) fn settle_if_idle() {
     let cx = cx();
     if cx.is_idle() {
         cx.settle();

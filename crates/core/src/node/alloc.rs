@@ -271,6 +271,7 @@ fn drop_rare(n: Node<'_>) {
         }
     }
     super::carry::release(context);
+    crate::guarded::settle_if_idle();
 }
 
 /// An empty one: sources that cancel, or take back what they yield, have one for each Deferred.

@@ -1,12 +1,12 @@
 //! The context that a node carries, and the one that the thread is in.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::null;
 use std::rc::Rc;
 
 use super::header::Node;
-use super::{Cx, run_guarded};
+use super::{Cx, hold, run_guarded};
 use crate::flow_context::Frame;
+use crate::report::quietly;
 
 impl Cx {
     /// Gives a node that is made now the frame it is made in (I11). Says whether it looked for one.
@@ -29,9 +29,21 @@ impl Cx {
         }
     }
 
+    /// What a subscriber set off while a node was made outside any callback runs now that the node
+    /// is whole.
+    #[inline(always)]
+    pub(super) fn settle_after(&self, captured: bool) {
+        if captured && self.was_set_off.take() {
+            self.settle();
+        }
+    }
+
     #[inline(never)]
     fn capture_frame(&self, n: Node<'_>) {
-        if let Some(frame) = self.captured() {
+        let had_nothing = self.queue_is_empty();
+        let frame = self.captured();
+        self.was_set_off.set(had_nothing && !self.queue_is_empty());
+        if let Some(frame) = frame {
             n.context.set(Rc::into_raw(frame));
             n.set_rare();
         }
@@ -128,12 +140,16 @@ impl Cx {
             }
             (from.as_ref(), to.as_ref())
         };
-        // A subscriber may panic, and is no callback of anybody here.
-        let spans = AssertUnwindSafe(|| {
-            left.inspect(|frame| frame.exit_span());
-            entered.inspect(|frame| frame.enter_span());
-        });
-        drop(catch_unwind(spans));
+        // A subscriber may panic, and is no callback of anybody here. One that panics when a span is
+        // left is told all the same that the next is entered.
+        let held = hold();
+        if let Some(frame) = left {
+            quietly(|| frame.exit_span());
+        }
+        if let Some(frame) = entered {
+            quietly(|| frame.enter_span());
+        }
+        drop(held);
         self.context.set(to);
         self.look_for_context();
         release(from);

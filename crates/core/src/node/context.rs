@@ -32,6 +32,8 @@ pub(crate) struct Cx {
     pub(super) context: Cell<*const Frame>,
     /// Whether what is made now has to look for its context.
     pub(super) captures: Cell<bool>,
+    /// Whether the subscriber that was asked last has set anything off.
+    pub(super) was_set_off: Cell<bool>,
     pub(super) free: Lists,
     pub(super) beacon: Cell<*const Beacon>,
     /// Pieces of memory that came from the allocator and have not gone back.
@@ -147,6 +149,7 @@ impl Cx {
             burying: Cell::new(false),
             context: Cell::new(std::ptr::null()),
             captures: Cell::new(false),
+            was_set_off: Cell::new(false),
             free: Lists::new(),
             beacon: Cell::new(std::ptr::null()),
             outside: Cell::new(0),

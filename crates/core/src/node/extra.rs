@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 use super::header::{Node, Ptr, State, flag};
 use super::{Site, alloc, run_guarded};
 use crate::fault::{Fault, Step};
+use crate::guarded::let_go;
 use crate::hosting::Home;
 use crate::slot::Slot;
 
@@ -165,9 +166,7 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn set_left(self, hook: Box<dyn FnOnce()>) {
-        if let Some(old) = self.extra_made().on_left.replace(Some(hook)) {
-            run_guarded(|| drop(old));
-        }
+        let_go(self.extra_made().on_left.replace(Some(hook)));
     }
 
     /// What a source wants to know when its Deferred is dropped before it has ended.
@@ -190,9 +189,7 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn set_way_back(self, way_back: WayBack) {
-        if let Some(old) = self.extra_made().on_unclaimed.replace(Some(way_back)) {
-            run_guarded(|| drop(old));
-        }
+        let_go(self.extra_made().on_unclaimed.replace(Some(way_back)));
     }
 
     pub(super) fn take_unclaimed<T: 'static>(self) -> Option<Box<dyn FnOnce(T)>> {

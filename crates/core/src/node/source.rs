@@ -14,6 +14,7 @@ use super::header::{Counted, Kind, Node, Ptr, State, Vt, flag};
 use super::step::{no_detach, no_notice};
 use super::{Cx, Handle, Site, cx, run_guarded};
 use crate::fault::Fault;
+use crate::guarded::let_go;
 use crate::hosting::Home;
 use crate::outcome::{Outcome, Stop};
 use crate::slot::Slot;
@@ -68,9 +69,10 @@ impl<T: 'static, E: Fault> Source<T, E> {
     pub(crate) fn new(site: Site) -> (Self, Handle<T, E>) {
         let cx = cx();
         cx.look_for_context();
-        let (n, handle, _) = cx.make_held(&Self::SHAPE, &Self::VT, site, 0);
+        let (n, handle, captured) = cx.make_held(&Self::SHAPE, &Self::VT, site, 0);
         // SAFETY: SHAPE has room for the links, and nothing is there yet.
         unsafe { cx.link_root(n.node()) };
+        cx.settle_after(captured);
         // SAFETY: a source of these types.
         (Self { n, types: PhantomData }, unsafe { Handle::new(handle) })
     }
@@ -80,12 +82,14 @@ impl<T: 'static, E: Fault> Source<T, E> {
     pub(crate) fn asking(site: Site, asked: Asked) -> (Asking<T, E>, Handle<T, E>) {
         let cx = cx();
         cx.look_for_context();
-        let (n, handle, _) = cx.make_held(&Self::SHAPE_ASKED, &Self::VT_ASKED, site, flag::HOOKED);
+        let (n, handle, captured) =
+            cx.make_held(&Self::SHAPE_ASKED, &Self::VT_ASKED, site, flag::HOOKED);
         // SAFETY: made with room for a Payload, which begins with its links.
         unsafe {
             cx.link_root(n.node());
             Payload::asked(n.node()).write(Cell::new(asked));
         }
+        cx.settle_after(captured);
         // SAFETY: a source of these types.
         (Asking(Self { n, types: PhantomData }), unsafe { Handle::new(handle) })
     }
@@ -130,11 +134,13 @@ impl<T: 'static, E: Fault> Source<T, E> {
     #[cold]
     fn ignore(cx: &Cx, n: Counted, slot: Slot<T, E>) {
         cx.enter(|| {
-            let hook = n.node().take_unclaimed::<T>();
-            run_guarded(|| match (slot, hook) {
-                (Slot::Ok(value), Some(hook)) => hook(value),
-                (slot, _) => drop(slot),
-            });
+            match (slot, n.node().take_unclaimed::<T>()) {
+                (Slot::Ok(value), Some(hook)) => run_guarded(|| hook(value)),
+                (slot, hook) => {
+                    let_go(hook);
+                    slot.let_go();
+                }
+            }
             cx.release(n);
         });
     }

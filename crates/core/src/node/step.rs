@@ -63,6 +63,7 @@ pub(super) unsafe fn attach<W: Work<T, E>, T: 'static, E: Fault>(
     } else {
         link(up, w);
     }
+    cx.settle_after(captured);
     handle
 }
 

@@ -184,8 +184,7 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
             }
             mut slot => {
                 slot.passed(Step { site: this.site, label: None });
-                let Slot::Err(error, _) = slot else { unreachable!("it is an error") };
-                Poll::Ready(E::awaited(Err(error)))
+                Poll::Ready(E::awaited(Err(slot.into_error())))
             }
         }
     }

@@ -23,6 +23,7 @@ mod flow_context;
 mod flow_span;
 mod flows;
 mod found_by_the_model;
+mod hostile_moments;
 mod hostile_types;
 mod lanes;
 mod leave_and_cancel;
