@@ -175,16 +175,15 @@ pub fn outcome_of<T: Debug + 'static, E: thence_core::Fault>(
     cell
 }
 
-/// How many of everything; `THENCE_MANY` asks for another number when the tests are built. Under a
-/// sanitizer, which makes each of them ten times as dear and looks for something else, fewer.
-pub const MANY: usize = match option_env!("THENCE_MANY") {
-    Some(text) => match usize::from_str_radix(text, 10) {
-        Ok(many) => many,
-        Err(_) => panic!("THENCE_MANY is a number"),
-    },
-    None if cfg!(thence_no_free_list) => 100_000,
-    None => 1_000_000,
-};
+/// How many of everything: a million, or `THENCE_MANY`. Under a sanitizer, which makes each of them
+/// ten times as dear and looks for something else, fewer.
+pub fn a_million() -> usize {
+    match std::env::var("THENCE_MANY") {
+        Ok(text) => text.parse().expect("THENCE_MANY is a number"),
+        Err(_) if cfg!(thence_no_free_list) => 100_000,
+        Err(_) => 1_000_000,
+    }
+}
 
 /// Runs `body` on a thread with a small stack, and asserts that nothing of it is left and nothing
 /// was reported.

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use thence_core::{Deferred, Never, Outcome, Stop, Trigger, first, flow, hosting};
 
-use crate::common::{MANY, on_a_small_stack};
+use crate::common::{a_million, on_a_small_stack};
 
 fn chain(d: Deferred<usize, Never>) -> Deferred<usize, Never> {
-    (0..MANY).fold(d, |d, _| d.map(|n| n + 1))
+    (0..a_million()).fold(d, |d, _| d.map(|n| n + 1))
 }
 
 #[test]
@@ -17,7 +17,7 @@ fn a_chain_of_a_million_steps_runs() {
         let (trigger, d) = Deferred::infallible();
         let d = chain(d);
         trigger.fire(0);
-        d.done(|n| assert_eq!(n, MANY));
+        d.done(|n| assert_eq!(n, a_million()));
     });
 }
 
@@ -25,12 +25,12 @@ fn a_chain_of_a_million_steps_runs() {
 fn a_chain_of_a_million_steps_is_dropped_at_either_end() {
     on_a_small_stack(|| {
         let (trigger, d) = Deferred::<usize>::new();
-        let d = (0..MANY).fold(d, |d, _| d.map(|n| n + 1));
+        let d = (0..a_million()).fold(d, |d, _| d.map(|n| n + 1));
         drop(d);
         trigger.fire(0);
 
         let (trigger, d) = Deferred::<usize>::new();
-        let d = (0..MANY).fold(d, |d, _| d.map(|n| n + 1));
+        let d = (0..a_million()).fold(d, |d, _| d.map(|n| n + 1));
         drop(trigger);
         d.settled().done(|outcome| assert!(matches!(outcome, Outcome::Stop(Stop::Lost(_)))));
     });
@@ -40,7 +40,7 @@ fn a_chain_of_a_million_steps_is_dropped_at_either_end() {
 fn a_request_travels_up_a_million_steps() {
     on_a_small_stack(|| {
         let (trigger, d) = Deferred::<usize>::new();
-        let d = (0..MANY).fold(d, |d, _| d.map(|n| n + 1));
+        let d = (0..a_million()).fold(d, |d, _| d.map(|n| n + 1));
         d.cancel();
         assert!(trigger.is_cancelled());
         d.settled().done(|outcome| assert!(outcome.is_cancelled()));
@@ -60,7 +60,7 @@ fn a_million_ready_deferreds_are_returned_one_from_the_other() {
     }
     on_a_small_stack(|| {
         let most = Rc::default();
-        count(MANY, Rc::clone(&most)).inspect(|n| assert_eq!(*n, 0)).report();
+        count(a_million(), Rc::clone(&most)).inspect(|n| assert_eq!(*n, 0)).report();
         assert!(*most.borrow() <= 8, "{most:?} live nodes");
     });
 }
@@ -77,7 +77,7 @@ fn a_million_pending_deferreds_are_returned_one_from_the_other() {
     on_a_small_stack(|| {
         for with_waiter in [false, true] {
             let waiting = Rc::<RefCell<Option<Trigger<usize>>>>::default();
-            let mut d = pending(MANY, waiting.clone());
+            let mut d = pending(a_million(), waiting.clone());
             if with_waiter {
                 d = d.map(|n| n);
             }
@@ -96,8 +96,8 @@ fn a_million_pending_deferreds_are_returned_one_from_the_other() {
 fn a_million_nested_pending_deferreds_are_dropped() {
     on_a_small_stack(|| {
         let waiting = Rc::<RefCell<Option<Trigger<usize>>>>::default();
-        let d = pending(MANY, waiting.clone());
-        for _ in 0..MANY / 2 {
+        let d = pending(a_million(), waiting.clone());
+        for _ in 0..a_million() / 2 {
             let trigger = waiting.take().unwrap();
             trigger.fire(1);
         }
@@ -114,14 +114,14 @@ fn values_that_hold_deferreds_are_dropped_without_recursion() {
     struct Next(#[expect(dead_code)] Option<Box<Deferred<Next>>>);
     on_a_small_stack(|| {
         let mut d = Deferred::<Next>::ok(Next(None));
-        for _ in 0..MANY {
+        for _ in 0..a_million() {
             d = Deferred::ok(Next(Some(Box::new(d))));
         }
         drop(d);
 
         let (trigger, mut d) = Deferred::<Next>::new();
         trigger.fire(Next(None));
-        for _ in 0..MANY {
+        for _ in 0..a_million() {
             let (trigger, next) = Deferred::new();
             trigger.fire(Next(Some(Box::new(d))));
             d = next;
@@ -134,7 +134,7 @@ fn values_that_hold_deferreds_are_dropped_without_recursion() {
 fn a_million_inputs_of_first_end() {
     on_a_small_stack(|| {
         let (triggers, inputs): (Vec<_>, Vec<_>) =
-            (0..MANY).map(|_| Deferred::<usize>::new()).unzip();
+            (0..a_million()).map(|_| Deferred::<usize>::new()).unzip();
         let d = first(inputs);
         for (n, trigger) in triggers.into_iter().enumerate() {
             trigger.fire(n);
@@ -145,7 +145,7 @@ fn a_million_inputs_of_first_end() {
 
 /// A million flows, each of which awaits the one before it.
 fn nest(d: Deferred<usize>) -> Deferred<usize> {
-    (0..MANY).fold(d, |d, _| flow(async move { Ok(d.await? + 1) }))
+    (0..a_million()).fold(d, |d, _| flow(async move { Ok(d.await? + 1) }))
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn a_million_nested_flows_end_and_are_asked_to_end() {
         let (trigger, d) = Deferred::new();
         let d = nest(d);
         trigger.fire(0);
-        d.inspect(|n| assert_eq!(*n, MANY)).report();
+        d.inspect(|n| assert_eq!(*n, a_million())).report();
 
         let (trigger, d) = Deferred::new();
         let d = nest(d);
@@ -168,7 +168,7 @@ fn a_million_nested_flows_end_and_are_asked_to_end() {
 fn a_million_nested_firsts_are_asked_to_end() {
     on_a_small_stack(|| {
         let (trigger, mut d) = Deferred::<usize>::new();
-        for _ in 0..MANY {
+        for _ in 0..a_million() {
             d = first([d]);
         }
         d.cancel();

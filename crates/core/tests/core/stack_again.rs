@@ -8,7 +8,9 @@ use thence_core::{Deferred, Never, Trigger, hosting, repeat_until, retry};
 
 use crate::common::on_a_small_stack;
 
-const MANY: u32 = crate::common::MANY as u32;
+fn a_million() -> u32 {
+    u32::try_from(crate::common::a_million()).expect("a few million")
+}
 
 /// The most nodes that were alive when it was asked.
 #[derive(Clone, Default)]
@@ -35,13 +37,13 @@ fn a_million_ready_attempts_fail() {
             let most = Most::default();
             let seen = most.clone();
             let start = move || {
-                retry(MANY, at_once, move |n| {
+                retry(a_million(), at_once, move |n| {
                     seen.look();
-                    if n < MANY { Err(std::fmt::Error) } else { Ok(n) }
+                    if n < a_million() { Err(std::fmt::Error) } else { Ok(n) }
                 })
             };
             let d = if inside { Deferred::ok(()).and_then(move |()| start()) } else { start() };
-            d.inspect(|n| assert_eq!(*n, MANY)).report();
+            d.inspect(|n| assert_eq!(*n, a_million())).report();
             most.expect(8);
         }
     });
@@ -61,7 +63,7 @@ fn a_million_pending_attempts_and_delays_end() {
                 pause_next.replace(Some(trigger));
                 d
             };
-            let d = retry(MANY, delay, move |n| {
+            let d = retry(a_million(), delay, move |n| {
                 last.set(n);
                 let (trigger, d) = Deferred::with_error();
                 try_next.replace(Some(trigger));
@@ -72,7 +74,7 @@ fn a_million_pending_attempts_and_delays_end() {
             } else {
                 d.inspect(|n| assert_eq!(*n, 7)).report();
             }
-            while seen.get() < MANY {
+            while seen.get() < a_million() {
                 tries.take().unwrap().fail(std::fmt::Error);
                 most.look();
                 pauses.take().unwrap().fire(());
@@ -93,7 +95,9 @@ fn a_million_rounds_are_repeated() {
             n += 1;
             Ok::<_, std::fmt::Error>(n)
         };
-        repeat_until(count, |n| *n == MANY).inspect(|n| assert_eq!(*n, MANY)).report();
+        repeat_until(count, |n| *n == a_million())
+            .inspect(|n| assert_eq!(*n, a_million()))
+            .report();
         most.expect(8);
 
         let waiting = Rc::<RefCell<Option<Trigger<u32, Never>>>>::default();
@@ -103,8 +107,8 @@ fn a_million_rounds_are_repeated() {
             next.replace(Some(trigger));
             d
         };
-        repeat_until(wait, |n| *n == MANY).done(|n| assert_eq!(n, MANY));
-        for n in 1..=MANY {
+        repeat_until(wait, |n| *n == a_million()).done(|n| assert_eq!(n, a_million()));
+        for n in 1..=a_million() {
             most.look();
             let trigger = waiting.take().unwrap();
             trigger.fire(n);

@@ -7,10 +7,10 @@ use thence_core::{
     Canceller, Deferred, Failure, Outcome, Scope, Trigger, all, all_settled, first, first_ok,
 };
 
-use crate::common::{MANY, on_a_small_stack};
+use crate::common::{a_million, on_a_small_stack};
 
 fn many() -> (Vec<Trigger<usize>>, Vec<Deferred<usize>>) {
-    (0..MANY).map(|_| Deferred::new()).unzip()
+    (0..a_million()).map(|_| Deferred::new()).unzip()
 }
 
 fn fire(triggers: Vec<Trigger<usize>>) {
@@ -27,7 +27,7 @@ fn a_million_inputs_of_all_end() {
         let (triggers, inputs) = many();
         let d = all(inputs);
         fire(triggers);
-        d.inspect(|values| assert!(values.iter().copied().eq(0..MANY))).report();
+        d.inspect(|values| assert!(values.iter().copied().eq(0..a_million()))).report();
     });
 }
 
@@ -36,7 +36,7 @@ fn one_failure_asks_the_rest_of_a_million_inputs_to_end() {
     on_a_small_stack(|| {
         let (mut triggers, inputs) = many();
         let d = all(inputs);
-        triggers.swap_remove(MANY / 2).fail(Failure::msg("asks all others"));
+        triggers.swap_remove(a_million() / 2).fail(Failure::msg("asks all others"));
         assert!(triggers.iter().all(Trigger::is_cancelled));
         d.settled().done(|outcome| assert!(outcome.is_err()));
     });
@@ -45,8 +45,8 @@ fn one_failure_asks_the_rest_of_a_million_inputs_to_end() {
 #[test]
 fn a_million_ready_inputs_of_all_end() {
     on_a_small_stack(|| {
-        let d = all((0..MANY).map(Deferred::<usize>::ok));
-        d.inspect(|values| assert!(values.iter().copied().eq(0..MANY))).report();
+        let d = all((0..a_million()).map(Deferred::<usize>::ok));
+        d.inspect(|values| assert!(values.iter().copied().eq(0..a_million()))).report();
     });
 }
 
@@ -63,7 +63,7 @@ fn a_million_inputs_of_all_settled_end_in_every_way() {
             }
         }
         d.done(|outcomes| {
-            assert_eq!(outcomes.len(), MANY);
+            assert_eq!(outcomes.len(), a_million());
             assert!(outcomes.iter().step_by(3).all(Outcome::is_ok));
         });
     });
@@ -92,7 +92,7 @@ fn ask(gather: impl FnOnce(Vec<Deferred<usize>>) -> Deferred<usize> + Send + 'st
         }
         let d = gather(inputs);
         d.cancel();
-        assert_eq!(asked.get(), MANY);
+        assert_eq!(asked.get(), a_million());
         drop(triggers);
         is_cancelled(d);
     });
@@ -116,7 +116,7 @@ fn a_million_requests_ask_each_once() {
         let (trigger, d) = Deferred::<usize>::new();
         trigger.on_cancel(move || count.set(count.get() + 1));
         let canceller = d.canceller();
-        for _ in 0..MANY {
+        for _ in 0..a_million() {
             canceller.clone().cancel();
         }
         assert_eq!(asked.take(), 1);
@@ -136,7 +136,7 @@ fn a_million_hooks_ask_one_another() {
         let (trigger, d) = Deferred::<usize>::new();
         let (mut triggers, mut next) = (vec![trigger], d.canceller());
         let mut ds = vec![d];
-        for _ in 1..MANY {
+        for _ in 1..a_million() {
             let (trigger, d) = Deferred::new();
             let asks: Canceller = std::mem::replace(&mut next, d.canceller());
             trigger.on_cancel(move || asks.cancel());
@@ -194,7 +194,7 @@ fn a_scope_of_a_million_is_dropped() {
 fn a_million_scopes_stand_one_in_the_other() {
     on_a_small_stack(|| {
         let (trigger, d) = Deferred::<()>::new();
-        let whole = (0..MANY).fold(d, |d, _| {
+        let whole = (0..a_million()).fold(d, |d, _| {
             Scope::run(|scope| async move {
                 scope.add(d);
                 Ok(())

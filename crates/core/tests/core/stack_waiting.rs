@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use thence_core::{Deferred, Emitter, Fault, Lock, Outcome, Queue, QueueClosed, Semaphore};
 
-use crate::common::{MANY, on_a_small_stack};
+use crate::common::{a_million, on_a_small_stack};
 
 /// Counts those who were served, in their order.
 #[derive(Clone, Default)]
@@ -27,7 +27,7 @@ fn a_million_waiters_are_released_from_one_lock() {
         let lock = Lock::new(());
         let served = Served::default();
         let held = lock.try_acquire();
-        for n in 0..MANY {
+        for n in 0..a_million() {
             let served = served.clone();
             lock.acquire().done(move |guard| {
                 served.next(n);
@@ -35,7 +35,7 @@ fn a_million_waiters_are_released_from_one_lock() {
             });
         }
         drop(held);
-        assert_eq!((served.count(), lock.is_locked()), (MANY, false));
+        assert_eq!((served.count(), lock.is_locked()), (a_million(), false));
     });
 }
 
@@ -44,7 +44,7 @@ fn a_million_runs_are_released_from_one_lock() {
     on_a_small_stack(|| {
         let lock = Lock::new(0);
         let held = lock.try_acquire();
-        for _ in 0..MANY {
+        for _ in 0..a_million() {
             lock.run(|n| {
                 *n += 1;
                 Ok::<(), thence_core::Never>(())
@@ -52,7 +52,7 @@ fn a_million_runs_are_released_from_one_lock() {
             .report();
         }
         drop(held);
-        assert_eq!(*lock.try_acquire().unwrap(), MANY);
+        assert_eq!(*lock.try_acquire().unwrap(), a_million());
     });
 }
 
@@ -62,11 +62,11 @@ fn a_million_who_left_with_steps_attached_are_released_from_one_lock() {
     on_a_small_stack(|| {
         let lock = Lock::new(());
         let held = lock.try_acquire();
-        for n in 0..MANY {
+        for n in 0..a_million() {
             let d = lock.acquire();
             if n % 2 == 0 { drop(d.shield()) } else { d.settled().report() }
         }
-        assert_eq!(lock.waiting(), MANY);
+        assert_eq!(lock.waiting(), a_million());
         drop(held);
         assert_eq!((lock.waiting(), lock.is_locked()), (0, false));
     });
@@ -78,14 +78,14 @@ fn a_lock_with_a_million_waiters_is_dropped() {
         let lock = Lock::new(());
         let served = Served::default();
         let held = lock.try_acquire();
-        for n in 0..MANY {
+        for n in 0..a_million() {
             let served = served.clone();
             lock.acquire().done(move |_| served.next(n));
         }
         drop(lock);
         assert_eq!(served.count(), 0);
         drop(held);
-        assert_eq!(served.count(), MANY);
+        assert_eq!(served.count(), a_million());
     });
 }
 
@@ -95,14 +95,14 @@ fn a_million_waiters_of_one_lock_are_cancelled_and_a_million_leave() {
         let lock = Lock::new(());
         let held = lock.try_acquire();
         // From the back, the front, and in between.
-        let mut waiters: Vec<_> = (0..MANY).map(|_| lock.acquire()).collect();
-        waiters[..MANY / 2].reverse();
+        let mut waiters: Vec<_> = (0..a_million()).map(|_| lock.acquire()).collect();
+        waiters[..a_million() / 2].reverse();
         for d in waiters {
             d.cancel();
             d.settled().done(|outcome| assert!(outcome.is_cancelled()));
         }
         assert_eq!(lock.waiting(), 0);
-        let waiters: Vec<_> = (0..MANY).map(|_| lock.acquire()).collect();
+        let waiters: Vec<_> = (0..a_million()).map(|_| lock.acquire()).collect();
         drop(waiters);
         assert_eq!(lock.waiting(), 0);
         drop(held);
@@ -120,16 +120,16 @@ fn a_million_waiters_of_one_semaphore_are_released_and_let_in_by_one_that_goes()
             semaphore.acquire().done(move |_| served.next(n));
         };
         let held = semaphore.acquire_many(2);
-        (0..MANY).for_each(wait);
+        (0..a_million()).for_each(wait);
         drop(held);
-        assert_eq!((served.count(), semaphore.available()), (MANY, 2));
+        assert_eq!((served.count(), semaphore.available()), (a_million(), 2));
 
         let held = semaphore.try_acquire();
         let big = semaphore.acquire_many(2);
-        (MANY..MANY + MANY).for_each(wait);
+        (a_million()..a_million() + a_million()).for_each(wait);
         big.cancel();
         big.report();
-        assert_eq!(served.count(), MANY + MANY);
+        assert_eq!(served.count(), a_million() + a_million());
         drop(held);
     });
 }
@@ -150,15 +150,15 @@ fn getters(many: usize, queue: &Queue<usize>, served: &Served) {
 fn a_million_getters_are_served_by_as_many_putters() {
     on_a_small_stack(|| {
         let (queue, served) = (Queue::bounded(0), Served::default());
-        getters(MANY, &queue, &served);
-        (0..MANY).for_each(|n| queue.put(n).report());
-        assert_eq!((served.count(), queue.waiting_getters()), (MANY, 0));
+        getters(a_million(), &queue, &served);
+        (0..a_million()).for_each(|n| queue.put(n).report());
+        assert_eq!((served.count(), queue.waiting_getters()), (a_million(), 0));
 
         let (queue, served) = (Queue::bounded(0), Served::default());
-        (0..MANY).for_each(|n| queue.put(n).report());
-        assert_eq!(queue.waiting_putters(), MANY);
-        getters(MANY, &queue, &served);
-        assert_eq!((served.count(), queue.waiting_putters()), (MANY, 0));
+        (0..a_million()).for_each(|n| queue.put(n).report());
+        assert_eq!(queue.waiting_putters(), a_million());
+        getters(a_million(), &queue, &served);
+        assert_eq!((served.count(), queue.waiting_putters()), (a_million(), 0));
     });
 }
 
@@ -167,13 +167,13 @@ fn a_queue_with_a_million_getters_is_closed_and_dropped() {
     on_a_small_stack(|| {
         for close in [false, true] {
             let (queue, served) = (Queue::unbounded(), Served::default());
-            getters(MANY, &queue, &served);
+            getters(a_million(), &queue, &served);
             if close {
                 queue.close();
-                assert_eq!(served.count(), MANY);
+                assert_eq!(served.count(), a_million());
             }
             drop(queue);
-            assert_eq!(served.count(), MANY);
+            assert_eq!(served.count(), a_million());
         }
     });
 }
@@ -183,7 +183,7 @@ fn a_queue_with_a_million_putters_and_items_is_closed_and_dropped() {
     on_a_small_stack(|| {
         for close in [false, true] {
             let (queue, ended) = (Queue::bounded(0), Served::default());
-            for n in 0..MANY {
+            for n in 0..a_million() {
                 let ended = ended.clone();
                 queue.put(n).settled().done(move |outcome| {
                     assert!(outcome.is_err());
@@ -192,13 +192,13 @@ fn a_queue_with_a_million_putters_and_items_is_closed_and_dropped() {
             }
             if close {
                 queue.close();
-                assert_eq!(ended.count(), MANY);
+                assert_eq!(ended.count(), a_million());
             }
             drop(queue);
-            assert_eq!(ended.count(), MANY);
+            assert_eq!(ended.count(), a_million());
         }
         let queue = Queue::unbounded();
-        (0..MANY).for_each(|n| queue.put(n).report());
+        (0..a_million()).for_each(|n| queue.put(n).report());
         drop(queue);
     });
 }
@@ -207,10 +207,10 @@ fn a_queue_with_a_million_putters_and_items_is_closed_and_dropped() {
 fn a_million_items_come_back() {
     on_a_small_stack(|| {
         let queue = Queue::unbounded();
-        let getters: Vec<_> = (0..MANY).map(|_| queue.get()).collect();
-        (0..MANY).for_each(|n| queue.put(n).report());
+        let getters: Vec<_> = (0..a_million()).map(|_| queue.get()).collect();
+        (0..a_million()).for_each(|n| queue.put(n).report());
         drop(getters);
-        for n in 0..MANY {
+        for n in 0..a_million() {
             assert_eq!(queue.try_get(), Some(n));
         }
     });
@@ -221,7 +221,7 @@ fn a_million_items_come_back() {
 fn an_item_passes_a_million_getters_that_left() {
     on_a_small_stack(|| {
         let queue = Queue::unbounded();
-        (0..MANY).for_each(|_| drop(queue.get().shield()));
+        (0..a_million()).for_each(|_| drop(queue.get().shield()));
         queue.put(7).report();
         assert_eq!((queue.waiting_getters(), queue.try_get()), (0, Some(7)));
     });
@@ -237,9 +237,10 @@ fn a_million_getters_and_putters_are_cancelled() {
             }
         }
         let queue = Queue::<usize>::bounded(0);
-        let getters: Vec<Deferred<_, QueueClosed>> = (0..MANY).map(|_| queue.get()).collect();
+        let getters: Vec<Deferred<_, QueueClosed>> =
+            (0..a_million()).map(|_| queue.get()).collect();
         cancel(getters);
-        let putters: Vec<_> = (0..MANY).map(|n| queue.put(n)).collect();
+        let putters: Vec<_> = (0..a_million()).map(|n| queue.put(n)).collect();
         cancel(putters);
         assert_eq!((queue.waiting_getters(), queue.waiting_putters()), (0, 0));
     });
@@ -250,8 +251,8 @@ fn a_million_events_wait_and_are_taken() {
     on_a_small_stack(|| {
         let emitter = Emitter::new();
         let events = emitter.events::<usize>();
-        (0..MANY).for_each(|n| emitter.emit(n));
-        for n in 0..MANY {
+        (0..a_million()).for_each(|n| emitter.emit(n));
+        for n in 0..a_million() {
             events.next().inspect(move |event| assert_eq!(*event, n)).report();
         }
     });
