@@ -1,6 +1,6 @@
 //! One cell of the matrix: one event, in one state, on one kind of node.
 
-use std::error::Error;
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::thread;
 
-use thence_core::{Deferred, Failure, Kind as Reported, Never, Outcome, RemoteTrigger};
-use thence_core::{Report, Stop, Trigger, hosting};
+use thence_core::{
+    Canceller, Deferred, Ends as Trail, Fault, Kind as Reported, Never, Outcome, RemoteTrigger,
+    Report, Step, Stop, Trigger, hosting,
+};
 
 use crate::common::{Cell, Log, OnDrop, Reports, ending};
 use crate::events::{Ends, Event};
@@ -54,16 +56,23 @@ impl fmt::Display for Seen {
 
 pub struct Case {
     event: &'static Event,
-    log: Log,
+    hands: Hands,
     producer: Producer,
-    d: Option<Deferred<Item>>,
-    told: Cell<String>,
     fate: Fate,
 }
 
+/// What events act on; a user's type keeps a clone of it, and acts on it while a node changes.
+#[derive(Clone)]
+pub struct Hands {
+    log: Log,
+    d: Cell<Deferred<Item, No>>,
+    canceller: Cell<Canceller>,
+    told: Cell<String>,
+}
+
 enum Producer {
-    Here(Trigger<Item>),
-    Remote(RemoteTrigger<Item>),
+    Here(Trigger<Item, No>),
+    Remote(RemoteTrigger<Item, No>),
     /// A ready value has none; one that has ended has none any more.
     None,
 }
@@ -77,14 +86,14 @@ impl Case {
         reports: &Reports,
     ) -> Vec<(&'static str, Seen)> {
         let mut case = Self::new(kind, event);
-        (event.before)(&mut case);
+        (event.before)(&case.hands);
         match event.ends {
             Ends::Here => case.end(state),
             Ends::InACallback => case = case.inside(move |case| case.end(state)),
             Ends::Away => case.end_away(state),
         }
         hosting::run_until_idle();
-        (event.after)(&mut case);
+        (event.after)(&case.hands);
         let mut seen = vec![(state.name(), case.seen(reports))];
         if state == State::Pending {
             match event.ends {
@@ -99,19 +108,24 @@ impl Case {
 
     fn new(kind: &Kind, event: &'static Event) -> Self {
         let log = Log::new();
-        let (mut producer, mut made) = (Producer::None, None);
+        let (mut producer, d) = (Producer::None, Cell::new());
+        let canceller = Cell::new();
         if !matches!(kind.made, Made::Ready) {
-            let (trigger, d) = Deferred::new();
+            let (trigger, source) = Deferred::with_error();
             trigger.on_unclaimed(|item: Item| item.went("back"));
             if event.hook {
                 trigger.on_cancel(log.noting("hook"));
             }
+            let made;
             (producer, made) = match kind.made {
-                Made::Behind(build) => (Producer::Here(trigger), Some(build(d))),
-                _ => (Producer::Remote(trigger.remote()), Some(d)),
+                Made::Behind(build) => (Producer::Here(trigger), build(source)),
+                _ => (Producer::Remote(trigger.remote()), source),
             };
+            canceller.put(made.canceller());
+            d.put(made);
         }
-        Self { event, log, producer, d: made, told: Cell::new(), fate: Fate::default() }
+        let hands = Hands { log, d, canceller, told: Cell::new() };
+        Self { event, hands, producer, fate: Fate::default() }
     }
 
     /// Brings its source into `state`.
@@ -119,12 +133,11 @@ impl Case {
         let outcome = match state {
             State::Pending => return,
             State::Fired => Outcome::Ok(self.item()),
-            State::Failed if self.event.loud => Outcome::Err(Loud.into()),
-            State::Failed => Outcome::Err(Failure::msg("no")),
+            State::Failed => Outcome::Err(self.no()),
             State::Stopped => Outcome::Stop(Stop::lost()),
         };
         match (std::mem::replace(&mut self.producer, Producer::None), outcome) {
-            (Producer::None, outcome) => self.d = Some(Deferred::ended(outcome)),
+            (Producer::None, outcome) => self.hands.d.put(Deferred::ended(outcome)),
             // What loses a trigger is its drop.
             (_, Outcome::Stop(_)) => (),
             (Producer::Here(trigger), outcome) => trigger.settle(outcome),
@@ -137,12 +150,12 @@ impl Case {
         let back = slot.clone();
         Deferred::<(), Never>::ok(()).done(move |()| {
             let mut case = self;
-            case.log.add("begins");
+            case.hands.log.add("begins");
             body(&mut case);
             if let Some(inside) = case.event.inside {
-                inside(&mut case);
+                inside(&case.hands);
             }
-            case.log.add("ends");
+            case.hands.log.add("ends");
             back.put(case);
         });
         slot.take().expect("outside any callback it has run")
@@ -155,20 +168,30 @@ impl Case {
             Producer::None => unreachable!("a ready value is not fired from another thread"),
         };
         let item = (state == State::Fired).then(|| self.item());
+        let no = self.no();
         let there = thread::spawn(move || {
             match (state, item) {
-                (State::Failed, _) => remote.fail(Failure::msg("no")),
+                (State::Failed, _) => remote.fail(no),
                 (State::Stopped, _) => drop(remote),
                 (_, Some(item)) => remote.fire(item),
                 (_, None) => return Some(remote),
             }
             None
         });
-        self.log.add("away");
+        self.hands.log.add("away");
         match there.join().unwrap() {
             Some(remote) => self.producer = Producer::Remote(remote),
-            None => self.log.add("home"),
+            None => self.hands.log.add("home"),
         }
+    }
+
+    /// The failure, whose telling does what the event says.
+    fn no(&self) -> No {
+        if let Some(acts) = self.event.told {
+            let hands = self.hands.clone();
+            AT_TOLD.with_borrow_mut(|at_told| *at_told = Some(Box::new(move || acts(&hands))));
+        }
+        No { loud: self.event.loud }
     }
 
     fn item(&self) -> Item {
@@ -177,8 +200,8 @@ impl Case {
 
     fn seen(&self, reports: &Reports) -> Seen {
         Seen {
-            ran: self.log.take().join(", "),
-            waiter: self.told.take().unwrap_or_else(|| "-".to_owned()),
+            ran: self.hands.log.take().join(", "),
+            waiter: self.hands.told.take().unwrap_or_else(|| "-".to_owned()),
             reported: reports.take().iter().map(told).collect::<Vec<_>>().join(", "),
             value: std::mem::take(&mut *self.fate.lock().unwrap()).join(", "),
         }
@@ -186,13 +209,18 @@ impl Case {
 }
 
 /// What events do.
-impl Case {
-    fn take(&mut self) -> Deferred<Item> {
+impl Hands {
+    fn take(&self) -> Deferred<Item, No> {
         self.d.take().expect("nobody took it yet")
     }
 
+    /// Whether nobody took the Deferred yet.
+    pub fn is_left(&self) -> bool {
+        !self.d.is_empty()
+    }
+
     /// Waits for the whole outcome.
-    pub fn attach(&mut self) {
+    pub fn attach(&self) {
         let (log, told) = (self.log.clone(), self.told.clone());
         self.take().settled().done(move |outcome| {
             log.add("waiter");
@@ -203,12 +231,12 @@ impl Case {
         });
     }
 
-    pub fn drop(&mut self) {
+    pub fn drop(&self) {
         drop(self.take());
     }
 
     /// Stops awaiting.
-    pub fn leave(&mut self) {
+    pub fn leave(&self) {
         let d = self.take();
         let is_ready = d.is_ready();
         let mut wait = d.into_future();
@@ -219,19 +247,40 @@ impl Case {
         drop(wait);
     }
 
-    pub fn cancel(&mut self) {
-        self.d.as_ref().expect("nobody took it yet").cancel();
+    pub fn cancel(&self) {
+        if self.is_left() {
+            self.d.with(|d| d.cancel());
+        } else {
+            // Whoever took it waits; what is behind it is asked.
+            self.canceller.with(|canceller| canceller.cancel());
+        }
     }
 
-    pub fn step(&mut self) {
+    pub fn step(&self) {
         let noted = self.log.noting("step");
-        self.d = Some(self.take().inspect(|_| noted()));
+        self.d.put(self.take().inspect(|_| noted()));
+    }
+
+    /// A step that is passed by, and attaches the waiter to its own Deferred as it is dropped.
+    pub fn extending_step(&self) {
+        let hands = self.clone();
+        let extends = OnDrop::new(move || {
+            if hands.is_left() {
+                hands.attach();
+            }
+        });
+        let (d, log) = (self.take(), self.log.clone());
+        self.d.put(d.or_else(move |no| {
+            let _extends = extends;
+            log.add("step");
+            Err::<Item, _>(no)
+        }));
     }
 
     /// A step whose callback panics, whatever it is given.
-    pub fn panicking_step(&mut self) {
+    pub fn panicking_step(&self) {
         let noted = self.log.noting("step");
-        self.d = Some(self.take().then(|outcome| -> Result<Item, Failure> {
+        self.d.put(self.take().then(|outcome| -> Result<Item, No> {
             let _outcome = outcome;
             noted();
             panic!("here");
@@ -239,10 +288,10 @@ impl Case {
     }
 
     /// Two steps that own something whose drop panics; the one that runs lets it go unharmed.
-    pub fn bombs(&mut self) {
+    pub fn bombs(&self) {
         let (a, b) = (bomb(), bomb());
         let d = self.take().inspect(|_| std::mem::forget(a));
-        self.d = Some(d.inspect_err(|_| std::mem::forget(b)));
+        self.d.put(d.inspect_err(|_| std::mem::forget(b)));
     }
 }
 
@@ -290,20 +339,45 @@ impl Drop for Item {
     }
 }
 
-/// The failure `no`, whose drop panics.
-#[derive(Debug)]
-struct Loud;
+thread_local! {
+    /// What the next error does that is told of a step.
+    static AT_TOLD: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
 
-impl fmt::Display for Loud {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no")
+/// The failure `no`. Told of a step, it does what is armed; its drop may panic.
+#[derive(Debug)]
+pub struct No {
+    loud: bool,
+}
+
+impl Fault for No {
+    type Trail = Trail;
+    type Awaited<T> = Result<T, Self>;
+
+    fn passed(&mut self, trail: &mut Trail, step: Step) {
+        trail.push(step);
+        if let Some(acts) = AT_TOLD.take() {
+            acts();
+        }
+    }
+
+    fn message(&self) -> String {
+        "no".to_owned()
+    }
+
+    fn steps(&self, trail: &Trail) -> Vec<Step> {
+        trail.steps()
+    }
+
+    fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
+        result
     }
 }
 
-impl Error for Loud {}
-
-impl Drop for Loud {
+impl Drop for No {
     fn drop(&mut self) {
-        panic!("bomb");
+        if self.loud {
+            panic!("bomb");
+        }
     }
 }

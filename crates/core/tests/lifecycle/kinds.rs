@@ -1,8 +1,8 @@
 //! What can stand behind a Deferred.
 
-use thence_core::{Deferred, all, first, flow};
+use thence_core::{Deferred, all, first};
 
-use crate::case::{Item, State};
+use crate::case::{Item, No, State};
 use crate::events::Event;
 
 pub struct Kind {
@@ -15,7 +15,7 @@ pub struct Kind {
 
 pub enum Made {
     /// Of a source.
-    Behind(fn(Deferred<Item>) -> Deferred<Item>),
+    Behind(fn(Deferred<Item, No>) -> Deferred<Item, No>),
     /// By its end.
     Ready,
     /// A source whose trigger is for another thread.
@@ -28,7 +28,11 @@ pub const KINDS: [Kind; 11] = [
     Kind { name: "a remote trigger", made: Made::Remote, hands_on: true },
     Kind { name: "a step that looks", made: Made::Behind(|d| d.inspect(|_| ())), hands_on: true },
     Kind { name: "a step that maps", made: Made::Behind(|d| d.map(|n| n)), hands_on: false },
-    Kind { name: "a flow", made: Made::Behind(|d| flow(async move { d.await })), hands_on: false },
+    Kind {
+        name: "a flow",
+        made: Made::Behind(|d| Deferred::from_future(async move { d.await })),
+        hands_on: false,
+    },
     Kind { name: "a forwarder", made: Made::Behind(forwarder), hands_on: true },
     Kind { name: "one that took over", made: Made::Behind(took_over), hands_on: true },
     Kind { name: "first", made: Made::Behind(|d| first([d])), hands_on: true },
@@ -48,16 +52,16 @@ impl Kind {
 }
 
 /// A step that returned a Deferred while nobody waited for it.
-fn forwarder(d: Deferred<Item>) -> Deferred<Item> {
-    let (go, outer) = Deferred::<()>::new();
+fn forwarder(d: Deferred<Item, No>) -> Deferred<Item, No> {
+    let (go, outer) = Deferred::<(), No>::with_error();
     let outer = outer.and_then(move |()| d);
     go.fire(());
     outer
 }
 
 /// A step that returned a Deferred which took over its waiter.
-fn took_over(d: Deferred<Item>) -> Deferred<Item> {
-    let (go, outer) = Deferred::<()>::new();
+fn took_over(d: Deferred<Item, No>) -> Deferred<Item, No> {
+    let (go, outer) = Deferred::<(), No>::with_error();
     let outer = outer.and_then(move |()| d).inspect(|_| ());
     go.fire(());
     outer

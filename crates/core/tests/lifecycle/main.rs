@@ -122,6 +122,36 @@ const TABLE: &str = "
  /                              | fired      |                      | -              | bomb           | (back)
  /                              | failed     |                      | -              | no, bomb       |
  /                              | stopped    |                      | -              | lost           |
+ told, cancels itself           | pending    |                      | -              |                |
+ /                              | then fired | waiter               | ok 7           |                | taken
+ /                              | fired      | waiter               | ok 7           |                | taken
+ /                              | failed     | waiter               | err no         |                |
+ /                              | stopped    | waiter               | lost           |                |
+ told, is attached              | pending    |                      | -              |                |
+ /                              | then fired | waiter               | ok 7           |                | taken
+ /                              | fired      | waiter               | ok 7           |                | taken
+ /                              | failed     | waiter               | err no         |                |
+ /                              | stopped    | waiter               | lost           |                |
+ told, is dropped               | pending    |                      | -              |                |
+ /                              | then fired | waiter               | ok 7           |                | taken
+ /                              | fired      | waiter               | ok 7           |                | taken
+ /                              | failed     |                      | -              | no             |
+ /                              | stopped    | waiter               | lost           |                |
+ told, panics                   | pending    |                      | -              |                |
+ /                              | then fired | waiter               | ok 7           |                | taken
+ /                              | fired      | waiter               | ok 7           |                | taken
+ /                              | failed     | waiter               | err no         | told           |
+ /                              | stopped    | waiter               | lost           |                |
+ told, cancels, attached before | pending    |                      | -              |                |
+ /                              | then fired | waiter               | ok 7           |                | taken
+ /                              | fired      | waiter               | ok 7           |                | taken
+ /                              | failed     | waiter               | err no         |                |
+ /                              | stopped    | waiter               | lost           |                |
+ extended as a step is dropped  | pending    |                      | -              |                |
+ /                              | then fired | waiter               | ok 7           |                | taken
+ /                              | fired      | waiter               | ok 7           |                | taken
+ /                              | failed     | step, waiter         | err no         |                |
+ /                              | stopped    | waiter               | lost           |                |
 ";
 
 #[test]
