@@ -18,15 +18,13 @@
 
 use std::any::Any;
 use std::cell::RefCell;
-use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
 use crate::fault::Fault;
 pub use crate::inbox::{Closed, Inbox};
 use crate::node::{self, cx};
-pub use crate::node::{Live, Unfinished};
+pub use crate::node::{Beacon, Live, Unfinished};
 use crate::{Deferred, Trigger};
 
 /// A source that takes back what it yielded and nobody took: see
@@ -296,38 +294,6 @@ pub fn cancel_unfinished() {
     cx().cancel_unfinished();
 }
 
-/// Says which callback a thread is running. Any thread may look.
-///
-/// ```
-/// use thence_core::{Deferred, hosting};
-///
-/// let beacon = hosting::beacon();
-/// assert!(beacon.running().is_none());
-/// let line = line!() + 1;
-/// Deferred::<u8>::ok(1).inspect(move |_| {
-///     assert_eq!(beacon.running().unwrap().line(), line); // usually asked on another thread
-/// })
-/// .report();
-/// ```
-#[derive(Debug, Default)]
-pub struct Beacon {
-    pub(crate) site: AtomicPtr<Location<'static>>,
-}
-
-impl Beacon {
-    /// The site of the callback that runs right now: of a step the line that attached it, of a
-    /// flow the await it went on from.
-    ///
-    /// ```
-    /// # use thence_core::hosting;
-    /// let beacon = hosting::beacon();
-    /// std::thread::spawn(move || assert!(beacon.running().is_none())).join().unwrap();
-    /// ```
-    pub fn running(&self) -> Option<&'static Location<'static>> {
-        node::site_of_beacon(self.site.load(Ordering::Relaxed))
-    }
-}
-
 /// This thread's beacon; the loop publishes on it from now on.
 ///
 /// ```
@@ -339,7 +305,7 @@ pub fn beacon() -> Arc<Beacon> {
     BEACON.with_borrow_mut(|kept| {
         let kept = kept.get_or_insert_with(|| {
             let beacon = Arc::<Beacon>::default();
-            cx().set_beacon(Arc::as_ptr(&beacon));
+            cx().show_to(Some(beacon.clone()));
             Lit(beacon)
         });
         kept.0.clone()
@@ -351,7 +317,7 @@ struct Lit(Arc<Beacon>);
 
 impl Drop for Lit {
     fn drop(&mut self) {
-        cx().set_beacon(std::ptr::null());
+        cx().show_to(None);
     }
 }
 

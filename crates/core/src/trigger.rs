@@ -57,7 +57,7 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
         self, // A Deferred ends once: this uses its trigger up.
         value: T,
     ) {
-        self.0.settle(Outcome::Ok(value));
+        self.0.settle_slot(Slot::Ok(value));
     }
 
     /// Ends it with an error.
@@ -74,7 +74,7 @@ impl<T: 'static, E: Fault> Trigger<T, E> {
         self, // A Deferred ends once: this uses its trigger up.
         error: E,
     ) {
-        self.0.settle(Outcome::Err(error));
+        self.0.settle_slot(Slot::err(error));
     }
 
     /// Ends it with an outcome.

@@ -141,38 +141,54 @@ impl Cx {
         (n, captured)
     }
 
-    /// Frees a node by its last count; its payload is empty.
+    /// Frees a node by its last count.
+    ///
+    /// # Safety
+    ///
+    /// It is the last, and the payload is empty: `TAKEN`.
     #[inline]
-    pub(super) fn free(&self, last: Counted) {
+    pub(super) unsafe fn free(&self, last: Counted) {
         let n = last.node();
         debug_assert!(n.rc.get() == 1 && n.state.get() == State::Taken);
         let class = n.class.get();
         if class == 0 || class >= RARE || self.free.over.get() {
-            self.free_rare(last);
+            // SAFETY: the caller's promise.
+            unsafe { self.free_rare(last) };
         } else {
-            self.give_back(last, class);
+            // SAFETY: the caller's promise.
+            unsafe { self.give_back(last, class) };
         }
     }
 
     /// Frees a node that has something rare, or whose memory goes back to the allocator.
+    ///
+    /// # Safety
+    ///
+    /// As [`Cx::free`].
     #[cold]
     #[inline(never)]
-    fn free_rare(&self, last: Counted) {
+    unsafe fn free_rare(&self, last: Counted) {
         if last.node().class.get() & RARE != 0 {
-            drop_rare(last.node());
+            // SAFETY: the caller's promise.
+            unsafe { drop_rare(last.node()) };
         }
         let class = last.node().class.get() & !RARE;
         debug_assert!(class & (LISTED | BURIED) == 0);
         if class == 0 || self.free.over.get() {
             self.outside.set(self.outside.get() - 1);
-            release(last.into_ptr().header().cast(), class);
+            // SAFETY: the last count of the node is gone with this.
+            unsafe { release(last.into_ptr().header().cast(), class) };
         } else {
-            self.give_back(last, class);
+            // SAFETY: the caller's promise.
+            unsafe { self.give_back(last, class) };
         }
     }
 
+    /// # Safety
+    ///
+    /// As [`Cx::free`], with nothing rare left.
     #[inline(always)]
-    fn give_back(&self, last: Counted, class: u8) {
+    unsafe fn give_back(&self, last: Counted, class: u8) {
         let head = &self.free.heads[usize::from(class) & CLASSES];
         let free: NonNull<Free> = last.into_ptr().header().cast();
         // SAFETY: the memory is ours, at least UNIT bytes, aligned to UNIT.
@@ -239,8 +255,11 @@ fn fresh(shape: &Shape, class: u8) -> NonNull<u8> {
     }
 }
 
+/// # Safety
+///
+/// `fresh` gave this memory for this class, and nobody refers to it any more.
 #[cold]
-fn release(base: NonNull<u8>, class: u8) {
+unsafe fn release(base: NonNull<u8>, class: u8) {
     // SAFETY: the memory came from `fresh` with this class, which left its layout in the class or
     // in the note before it (I10), and nobody refers to it any more.
     unsafe {
@@ -253,8 +272,11 @@ fn release(base: NonNull<u8>, class: u8) {
     }
 }
 
+/// # Safety
+///
+/// The node is being freed: nobody has a reference into what is rare of it.
 #[cold]
-fn drop_rare(n: Node<'_>) {
+unsafe fn drop_rare(n: Node<'_>) {
     let extra = n.extra.replace(std::ptr::null_mut());
     let context = n.context.replace(std::ptr::null());
     if !extra.is_null() && !n.has(flag::VIA) {
@@ -270,7 +292,8 @@ fn drop_rare(n: Node<'_>) {
             keep_extra(extra);
         }
     }
-    super::carry::release(context);
+    // SAFETY: I11, the node's count.
+    unsafe { super::carry::release(context) };
     crate::guarded::settle_if_idle();
 }
 
@@ -308,7 +331,10 @@ impl Drop for Reaper {
                 head.set(unsafe { free.as_ref() }.next);
                 cx.outside.set(cx.outside.get() - 1);
                 #[allow(clippy::cast_possible_truncation)]
-                release(free.cast(), class as u8);
+                // SAFETY: it was in the list of its class (I10), and is out of it.
+                unsafe {
+                    release(free.cast(), class as u8)
+                };
             }
         }
     }

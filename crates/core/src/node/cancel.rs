@@ -128,9 +128,9 @@ fn awaits(f: Node<'_>, wanted: Node<'_>) -> bool {
     let mut flows = vec![f.ptr()];
     while let Some(f) = flows.pop() {
         // SAFETY: no user's code runs here, so that what is awaited stays: each `Wait` keeps its node,
-        // and a PENDING node what it waits for (I2).
-        let f = unsafe { f.node() };
-        for awaited in flow::pending_awaits(f) {
+        // and a PENDING node what it waits for (I2). The list has flows only.
+        let awaited = unsafe { flow::pending_awaits(f.node()) };
+        for awaited in awaited {
             let mut at = Some(awaited);
             while let Some(ptr) = at {
                 // SAFETY: as above.

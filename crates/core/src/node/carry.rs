@@ -31,9 +31,10 @@ impl Cx {
 
     /// What a subscriber set off while a node was made outside any callback runs now that the node
     /// is whole.
-    #[inline(always)]
-    pub(super) fn settle_after(&self, captured: bool) {
-        if captured && self.was_set_off.take() {
+    #[cold]
+    #[inline(never)]
+    pub(super) fn settle_after_capture(&self) {
+        if self.was_set_off.take() {
             self.settle();
         }
     }
@@ -78,7 +79,8 @@ impl Cx {
             }
         }
         let _settled = Settled(self, self.keep_context());
-        self.switch(frame.map_or(null(), Rc::as_ptr));
+        // SAFETY: the caller's frame.
+        unsafe { self.switch(frame.map_or(null(), Rc::as_ptr)) };
         f()
     }
 
@@ -112,7 +114,8 @@ impl Cx {
     #[inline(always)]
     pub(super) fn run_in_context_of(&self, n: Node<'_>) {
         if !cfg!(thence_no_context) && n.context.get() != self.context.get() {
-            self.switch(n.context.get());
+            // SAFETY: I11, the node has a count of its own.
+            unsafe { self.switch(n.context.get()) };
         }
     }
 
@@ -125,9 +128,13 @@ impl Cx {
     }
 
     /// Leaves one frame and its span for another.
+    ///
+    /// # Safety
+    ///
+    /// `to` is null or alive by a count of the caller's, who keeps it until this returns.
     #[cold]
     #[inline(never)]
-    fn switch(&self, to: *const Frame) {
+    unsafe fn switch(&self, to: *const Frame) {
         let from = self.context.get();
         if from == to {
             return;
@@ -152,7 +159,8 @@ impl Cx {
         drop(held);
         self.context.set(to);
         self.look_for_context();
-        release(from);
+        // SAFETY: the slot's count, which `to` has replaced.
+        unsafe { release(from) };
     }
 }
 
@@ -164,7 +172,8 @@ impl Outer {
     pub(super) fn come_back(&self) {
         let cx = super::cx();
         if self.0 != cx.context.get() {
-            cx.switch(self.0);
+            // SAFETY: it has a count of its own.
+            unsafe { cx.switch(self.0) };
         }
     }
 }
@@ -174,7 +183,8 @@ impl Drop for Outer {
     fn drop(&mut self) {
         self.come_back();
         if !self.0.is_null() {
-            release(self.0);
+            // SAFETY: the count that `keep_context` took.
+            unsafe { release(self.0) };
         }
     }
 }
@@ -186,13 +196,18 @@ pub(super) struct Adopted {
 
 impl Drop for Adopted {
     fn drop(&mut self) {
-        release(super::cx().context.replace(self.before));
+        // SAFETY: the slot's count, which `before` has replaced.
+        unsafe { release(super::cx().context.replace(self.before)) };
     }
 }
 
 /// Gives a count back that a node or the thread held.
 #[inline(never)]
-pub(super) fn release(frame: *const Frame) {
+///
+/// # Safety
+///
+/// Null, or there is such a count, and nobody else gives it back.
+pub(super) unsafe fn release(frame: *const Frame) {
     if frame.is_null() {
         return;
     }

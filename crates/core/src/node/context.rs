@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::Beacon;
 use super::Site;
 use super::alloc::Lists;
 use super::header::{Counted, Hdr, Kind, Node, Ptr, State, flag};
 use crate::flow_context::Frame;
-use crate::hosting::Beacon;
 
 /// The thread's state. It has no destructor, so that reaching it costs no check.
 pub(crate) struct Cx {
@@ -35,6 +35,7 @@ pub(crate) struct Cx {
     /// Whether the subscriber that was asked last has set anything off.
     pub(super) was_set_off: Cell<bool>,
     pub(super) free: Lists,
+    /// Null, or one count of an `Arc`.
     pub(super) beacon: Cell<*const Beacon>,
     /// Pieces of memory that came from the allocator and have not gone back.
     pub(super) outside: Cell<usize>,
@@ -176,10 +177,6 @@ impl Cx {
 
     pub(crate) fn live(&self) -> Live {
         Live { flows: self.flows.get(), steps: self.steps.get(), nodes: self.count_nodes() }
-    }
-
-    pub(crate) fn set_beacon(&self, beacon: *const Beacon) {
-        self.beacon.set(beacon);
     }
 
     /// As [`Cx::end_of`], for a step that runs.

@@ -18,6 +18,32 @@ use crate::slot::Slot;
 /// between the outcome and [`Cx::complete`], which hands it on once.
 pub(super) struct Ending(Counted);
 
+/// A node that has just got its outcome, and the count that goes with it. It stands in no list, and
+/// is handed on once, by [`Cx::complete`].
+#[must_use = "whoever waits is never told"]
+pub(super) struct Ended(Counted);
+
+impl Ended {
+    /// # Safety
+    ///
+    /// `DONE`, in no list, and no other value of this type is there for it.
+    #[inline]
+    pub(super) unsafe fn new(n: Counted) -> Self {
+        debug_assert_eq!(n.node().state.get(), State::Done);
+        Self(n)
+    }
+
+    #[inline]
+    pub(super) fn node(&self) -> Node<'_> {
+        self.0.node()
+    }
+
+    #[inline]
+    pub(super) fn into_counted(self) -> Counted {
+        self.0
+    }
+}
+
 impl Ending {
     /// Begins the end of a source. The slot that ends it is built before: a trail's `Default` may
     /// end the same source.
@@ -50,7 +76,7 @@ impl Ending {
     ///
     /// The node was made for these types.
     #[inline(always)]
-    pub(super) unsafe fn put<T, E: Fault>(self, slot: Slot<T, E>) -> Counted {
+    pub(super) unsafe fn put<T, E: Fault>(self, slot: Slot<T, E>) -> Ended {
         debug_assert_eq!(self.0.node().state.get(), State::Running);
         match slot {
             // Built in place: moved as a whole it is read back wider than it was written, which
@@ -65,7 +91,7 @@ impl Ending {
             // SAFETY: the caller's promise.
             slot => unsafe { self.put_other(slot) },
         }
-        self.0
+        Ended(self.0)
     }
 
     /// # Safety
@@ -128,7 +154,7 @@ pub(super) unsafe fn discard_done<T: 'static, E: Fault>(n: Node<'_>) {
 /// # Safety
 ///
 /// The node is `RUNNING`, its payload is empty, and it was made for these types.
-pub(super) unsafe fn stop<T: 'static, E: Fault>(cx: &Cx, n: Counted, stop: Stop) -> Counted {
+pub(super) unsafe fn stop<T: 'static, E: Fault>(cx: &Cx, n: Counted, stop: Stop) -> Ended {
     cx.end_of(n.node());
     // SAFETY: the caller's promise.
     unsafe { Ending::of_running(n).put::<T, E>(Slot::Stop(stop)) }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use super::alloc::Shape;
 use super::context::Links;
-use super::ending::{Ending, discard_done};
+use super::ending::{Ended, Ending, discard_done};
 use super::header::{Counted, Kind, Node, Ptr, State, Vt, behind_header, flag};
 use super::step::no_detach;
 use super::waker::{self, WakeCell};
@@ -144,9 +144,13 @@ pub(super) unsafe fn open<'a>(f: Node<'a>) -> Option<&'a Common> {
 
 /// The flow that is being polled stands at an await. False if it met a Stop in this poll: every
 /// further await of the poll is pending then (§3.3).
+///
+/// # Safety
+///
+/// `f` is a flow.
 #[inline]
-pub(super) fn stands_at(f: Node<'_>, site: Site) -> bool {
-    // SAFETY: no user's code runs here.
+pub(super) unsafe fn stands_at(f: Node<'_>, site: Site) -> bool {
+    // SAFETY: the caller's promise; no user's code runs here.
     let Some(common) = (unsafe { open(f) }) else { return true };
     common.at.set(site);
     let stop = common.stop.take();
@@ -157,9 +161,13 @@ pub(super) fn stands_at(f: Node<'_>, site: Site) -> bool {
 
 /// Takes one ready await from what the poll may have. False if none is left: the flow goes to the
 /// back of the queue.
+///
+/// # Safety
+///
+/// `f` is a flow.
 #[inline]
-pub(super) fn spend(f: Node<'_>) -> bool {
-    // SAFETY: no user's code runs here.
+pub(super) unsafe fn spend(f: Node<'_>) -> bool {
+    // SAFETY: the caller's promise; no user's code runs here.
     let Some(common) = (unsafe { open(f) }) else { return true };
     let left = common.budget.get();
     if left == 0 {
@@ -171,18 +179,25 @@ pub(super) fn spend(f: Node<'_>) -> bool {
 }
 
 /// An await of the poll met a Stop, the first.
-pub(super) fn meet(f: Node<'_>, stop: Stop) {
-    // SAFETY: what `set` drops is `None`.
+///
+/// # Safety
+///
+/// `f` is a flow.
+pub(super) unsafe fn meet(f: Node<'_>, stop: Stop) {
+    // SAFETY: the caller's promise; what `set` drops is `None`.
     if let Some(common) = unsafe { open(f) } {
-        debug_assert!(stands_at(f, common.at.get()));
         common.stop.set(Some(stop));
     }
 }
 
 /// Notes that a `Wait` of flow `f` waits for `n`. Gives a count of the flow, because a `Wait` can be
 /// moved out of it.
-pub(super) fn enlist(f: Node<'_>, n: Node<'_>) -> (Counted, u32) {
-    // SAFETY: no user's code runs here.
+///
+/// # Safety
+///
+/// `f` is a flow.
+pub(super) unsafe fn enlist(f: Node<'_>, n: Node<'_>) -> (Counted, u32) {
+    // SAFETY: the caller's promise; no user's code runs here.
     let entry = unsafe { open(f) }.map_or(0, |common| {
         common.awaiting.set(common.awaiting.get() + 1);
         common.waits.insert(n.ptr())
@@ -191,32 +206,46 @@ pub(super) fn enlist(f: Node<'_>, n: Node<'_>) -> (Counted, u32) {
 }
 
 /// Takes the note back. `pending` says that the awaited node has not ended.
-pub(super) fn delist(cx: &Cx, f: Counted, entry: u32, pending: bool) {
-    // SAFETY: no user's code runs here.
+///
+/// # Safety
+///
+/// `f` is a flow.
+pub(super) unsafe fn delist(cx: &Cx, f: Counted, entry: u32, pending: bool) {
+    // SAFETY: the caller's promise; no user's code runs here.
     if let Some(common) = unsafe { open(f.node()) } {
         if pending {
             common.awaiting.set(common.awaiting.get() - 1);
         }
         common.waits.remove(entry);
         // A wait that was moved out and dropped elsewhere may have been the last.
-        orphaned(cx, f.node());
+        // SAFETY: as above.
+        unsafe { orphaned(cx, f.node()) };
     }
     cx.release(f);
 }
 
 /// One of its pending awaits ended.
-pub(super) fn one_ended(cx: &Cx, f: Node<'_>) {
-    // SAFETY: no user's code runs here.
+///
+/// # Safety
+///
+/// `f` is a flow.
+pub(super) unsafe fn one_ended(cx: &Cx, f: Node<'_>) {
+    // SAFETY: the caller's promise; no user's code runs here.
     if let Some(common) = unsafe { open(f) } {
         common.awaiting.set(common.awaiting.get() - 1);
         common.yielded.set(true);
-        rewake(cx, f);
+        // SAFETY: as above.
+        unsafe { rewake(cx, f) };
     }
 }
 
 /// Queues its next poll.
+///
+/// # Safety
+///
+/// `f` is a flow.
 #[inline]
-pub(super) fn rewake(cx: &Cx, f: Node<'_>) {
+pub(super) unsafe fn rewake(cx: &Cx, f: Node<'_>) {
     match f.state.get() {
         State::Pending => {
             f.state.set(State::Queued);
@@ -230,21 +259,30 @@ pub(super) fn rewake(cx: &Cx, f: Node<'_>) {
 }
 
 /// The nodes a flow awaits.
-pub(super) fn pending_awaits(f: Node<'_>) -> Vec<Ptr> {
-    // SAFETY: no user's code runs here.
+///
+/// # Safety
+///
+/// `f` is a flow.
+pub(super) unsafe fn pending_awaits(f: Node<'_>) -> Vec<Ptr> {
+    // SAFETY: the caller's promise; no user's code runs here.
     unsafe { open(f) }.map_or_else(Vec::new, |common| common.waits.pending())
 }
 
 /// The last waker is gone. Polls once more, if nothing else could: the poll ends it `Lost`.
-pub(super) fn orphaned(cx: &Cx, f: Node<'_>) {
+///
+/// # Safety
+///
+/// `f` is a flow.
+pub(super) unsafe fn orphaned(cx: &Cx, f: Node<'_>) {
     if f.state.get() != State::Pending {
         return;
     }
-    // SAFETY: no user's code runs here.
+    // SAFETY: the caller's promise; no user's code runs here.
     let is_alone =
         unsafe { open(f) }.is_some_and(|common| common.awaiting.get() == 0 && !common.has_wakers());
     if is_alone {
-        rewake(cx, f);
+        // SAFETY: as above.
+        unsafe { rewake(cx, f) };
     }
 }
 
@@ -262,8 +300,9 @@ pub(super) fn standing_at(n: Node<'_>) -> Site {
 pub(super) fn awaiting(n: Node<'_>) -> Option<Node<'_>> {
     match n.vt.get().kind {
         Kind::Flow => Some(n),
-        // SAFETY: it stands in `next` of a node that has not ended, so that its `Wait` is there.
-        _ => unsafe { super::wait::flow_of(n) },
+        // SAFETY: PENDING until its `Wait` takes the body.
+        Kind::Waker if n.state.get() == State::Pending => unsafe { super::wait::flow_of(n) },
+        _ => None,
     }
 }
 
@@ -298,7 +337,7 @@ where
     /// # Safety
     ///
     /// `f` is a `QUEUED` flow of these types.
-    unsafe fn run(cx: &Cx, f: Counted, _: Option<Node<'_>>) -> Option<Counted> {
+    unsafe fn run(cx: &Cx, f: Counted, _: Option<Node<'_>>) -> Option<Ended> {
         let n = f.node();
         n.state.set(State::Running);
         n.clear(flag::REWAKE);
@@ -358,7 +397,7 @@ where
     /// # Safety
     ///
     /// `f` is `RUNNING` and of these types, and the count goes with the outcome.
-    unsafe fn end(cx: &Cx, f: Counted, slot: Slot<T, E>) -> Counted {
+    unsafe fn end(cx: &Cx, f: Counted, slot: Slot<T, E>) -> Ended {
         // SAFETY: the caller's promise.
         unsafe { Self::close(f.node()) };
         cx.end_of(f.node());
@@ -390,7 +429,7 @@ where
     /// # Safety
     ///
     /// `f` is `RUNNING` and of these types.
-    unsafe fn stop(cx: &Cx, f: Counted, stop: Stop) -> Counted {
+    unsafe fn stop(cx: &Cx, f: Counted, stop: Stop) -> Ended {
         // SAFETY: the caller's promise.
         unsafe { Self::end(cx, f, Slot::Stop(stop)) }
     }
@@ -399,8 +438,9 @@ where
     ///
     /// `f` is `PENDING` and of these types.
     unsafe fn cancel(cx: &Cx, f: Node<'_>) -> Option<Ptr> {
-        let awaited = pending_awaits(f);
-        // SAFETY: no user's code runs here.
+        // SAFETY: the caller's promise; no user's code runs here.
+        let awaited = unsafe { pending_awaits(f) };
+        // SAFETY: as above.
         if unsafe { open(f) }.is_some_and(|common| common.awaiting.get() > 0) {
             for n in awaited {
                 // SAFETY: each `Wait` keeps its node, and a request in a request only gets in line.
@@ -420,7 +460,8 @@ where
     ///
     /// `f` is a flow.
     unsafe fn notice(cx: &Cx, f: Node<'_>) {
-        one_ended(cx, f);
+        // SAFETY: the caller's promise.
+        unsafe { one_ended(cx, f) };
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use super::alloc;
+use super::ending::Ended;
 use super::extra::Extra;
 use super::{Cx, Site, flow};
 use crate::fault::{Fault, Step};
@@ -43,9 +44,9 @@ pub(super) struct Hdr {
 /// link of whatever the node waits for now, or into nothing, if the node was replaced.
 pub(super) struct Vt {
     /// Runs the work on what `up` holds. Gives the node back if it is `DONE` now.
-    pub(super) run: unsafe fn(&Cx, Counted, Option<Node<'_>>) -> Option<Counted>,
+    pub(super) run: unsafe fn(&Cx, Counted, Option<Node<'_>>) -> Option<Ended>,
     /// Ends a `RUNNING` node whose run panicked.
-    pub(super) stop: unsafe fn(&Cx, Counted, Stop) -> Counted,
+    pub(super) stop: unsafe fn(&Cx, Counted, Stop) -> Ended,
     /// Drops or reports the outcome of a `DONE` node.
     pub(super) discard: unsafe fn(Node<'_>),
     /// Passes a request on: gives the node to ask next. One that runs a user's code gives none.

@@ -47,9 +47,45 @@
 //! * **I10** Memory goes back to the class it came from, whatever vtable the node has now.
 //! * **I11** `context` of a node, and the thread's, is null or one count of an `Rc` of this thread.
 //!
-//! @USERCODE@
+//! # Where a user's code runs
+//!
+//! In 25 places of this room, and nowhere else in it. In each the code may fire, cancel, attach, leave,
+//! emit, panic, or drop the last handle of the very node; what keeps that harmless stands beside it.
+//! Outside the room there are 75 more; the head of each file says which (`Users' code:`).
+//!
+//! | # | place | what runs | in which state |
+//! |---|---|---|---|
+//! | 1 | `make` | a subscriber is asked for its span | nothing refers to the node yet; `attach` looks again at what it is attached to, and settles |
+//! | 2 | `step::finish` | the closure, called | `RUNNING`, its payload empty |
+//! | 3 | `step::finish` | the closure, dropped because it was passed by | `RUNNING`, before the outcome is there |
+//! | 4 | `Ending::put` | `Fault::passed` | `RUNNING`, in no list, hooks taken; guarded |
+//! | 5 | `Source::end` | hooks, dropped | after the node was handed on; each guarded |
+//! | 6 | `Source::settle` | `Default` of a trail | before the look at the state |
+//! | 7 | `Source::cancel_after` | `on_cancel` hooks, called | `PENDING`, the hooks out of it, a count held; the state is looked at again |
+//! | 8 | `Source::ignore` | a late outcome: its way back, its drop | ended before; guarded |
+//! | 9 | `set_left`, `set_way_back` | the hook before, dropped | the cell is whole again; guarded |
+//! | 10 | `Handle::drop`, `detach` | an `on_left` hook, called | out of its cell, a count held; guarded |
+//! | 11 | `detach` | the closure, dropped | `TAKEN`, both links cut; guarded |
+//! | 12 | `bury_all` | an outcome nobody takes: its way back, its drop, `Fault::message` | `TAKEN`; the list of graves is whole, and goes on behind it |
+//! | 13 | `Passing` | a way back, called or replaced | `RUNNING`; guarded |
+//! | 14 | `Flow::run` | one poll | `RUNNING`; ended by nobody but this run |
+//! | 15 | `Flow::run` | an error that a Stop overtook is told and dropped | `RUNNING`, before the outcome; guarded |
+//! | 16 | `Flow::run` | `Default` of a trail | `RUNNING`, not closed |
+//! | 17 | `Flow::close` | the future, dropped | `RUNNING`, not `CLOSED`: its awaits still find their entries; guarded |
+//! | 18 | `Wait::link_foreign` | a waker's `clone` | nothing is linked; what is awaited is looked at again |
+//! | 19 | `Body::renew` | a waker's `clone` and drop | the waker is out of its cell |
+//! | 20 | `unlink` | a waker's drop | every link is cut; guarded |
+//! | 21 | `notice_waker` | a waker's `wake` | the awaited node is `DONE` and knows nobody; the waker's node is not used again; guarded |
+//! | 22 | `Wait::poll` | `wake_by_ref`, `Fault::passed`, `Fault::awaited` | the outcome is out of its node |
+//! | 23 | `Cx::switch` | a subscriber's `exit` and `enter` | both contexts have a count; held, each caught |
+//! | 24 | `carry::release` | flow-locals, dropped | the slot has another context already; guarded |
+//! | 25 | `drop_rare` | hooks and way back, dropped with a node | no canceller finds the node any more; each guarded |
+//!
+//! All of them on every kind of node are rows of `tests/lifecycle`, and operations of the model that
+//! the fuzzer drives; each fault that was found is a test in `tests/core/hostile_moments.rs`.
 
 mod alloc;
+mod beacon;
 mod cancel;
 mod carry;
 mod context;
@@ -67,6 +103,7 @@ mod waker;
 
 use std::panic::Location;
 
+pub use self::beacon::Beacon;
 pub(crate) use self::cancel::CancelRef;
 pub(crate) use self::context::{Cx, cx};
 pub use self::context::{Live, Unfinished};
@@ -76,7 +113,7 @@ pub(crate) use self::passing::Passing;
 pub(crate) use self::source::{Asked, Asking, Source};
 pub use self::step::Next;
 pub(crate) use self::step::Work;
-pub(crate) use self::turn::{Held, hold, run_guarded, site_of_beacon};
+pub(crate) use self::turn::{Held, hold, run_guarded};
 pub use self::wait::Wait;
 pub(crate) use self::waker::WakeCell;
 

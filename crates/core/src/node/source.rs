@@ -8,7 +8,7 @@ use std::rc::Weak;
 
 use super::alloc::Shape;
 use super::context::Links;
-use super::ending::{Ending, discard_done, stop};
+use super::ending::{Ended, Ending, discard_done, stop};
 use super::extra::WayBack;
 use super::header::{Counted, Kind, Node, Ptr, State, Vt, flag};
 use super::step::{no_detach, no_notice};
@@ -72,7 +72,9 @@ impl<T: 'static, E: Fault> Source<T, E> {
         let (n, handle, captured) = cx.make_held(&Self::SHAPE, &Self::VT, site, 0);
         // SAFETY: SHAPE has room for the links, and nothing is there yet.
         unsafe { cx.link_root(n.node()) };
-        cx.settle_after(captured);
+        if captured {
+            cx.settle_after_capture();
+        }
         // SAFETY: a source of these types.
         (Self { n, types: PhantomData }, unsafe { Handle::new(handle) })
     }
@@ -89,7 +91,9 @@ impl<T: 'static, E: Fault> Source<T, E> {
             cx.link_root(n.node());
             Payload::asked(n.node()).write(Cell::new(asked));
         }
-        cx.settle_after(captured);
+        if captured {
+            cx.settle_after_capture();
+        }
         // SAFETY: a source of these types.
         (Asking(Self { n, types: PhantomData }), unsafe { Handle::new(handle) })
     }
@@ -274,6 +278,6 @@ impl<T: 'static, E: Fault> Drop for Source<T, E> {
 /// # Safety
 ///
 /// None; a source is never in a list.
-unsafe fn run_nothing(_: &Cx, _: Counted, _: Option<Node<'_>>) -> Option<Counted> {
+unsafe fn run_nothing(_: &Cx, _: Counted, _: Option<Node<'_>>) -> Option<Ended> {
     None
 }

@@ -4,7 +4,7 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 
 use super::alloc::Shape;
-use super::ending::{Ending, discard_done, stop, take};
+use super::ending::{Ended, Ending, discard_done, stop, take};
 use super::header::{Counted, Kind, Node, Ptr, State, Vt, flag};
 use super::{Cx, Passing, Site, flow, run_guarded};
 use crate::deferred::{Deferred, Inner};
@@ -57,14 +57,22 @@ pub(super) unsafe fn attach<W: Work<T, E>, T: 'static, E: Fault>(
     site: Site,
 ) -> Counted {
     let (w, handle, captured) = waiting::<W, T, E>(cx, work, site);
-    if captured && up.node().is_done() {
-        // The subscriber that was asked for its span has ended it.
-        hand_to(cx, up, w);
-    } else {
-        link(up, w);
-    }
-    cx.settle_after(captured);
+    // SAFETY: the caller's promise.
+    unsafe { if captured { link_after_capture(cx, up, w) } else { link(up, w) } }
     handle
+}
+
+/// As [`link`], after a subscriber was asked for its span: it may have ended `up`.
+///
+/// # Safety
+///
+/// As [`link`], but that `up` may be `DONE`.
+#[cold]
+#[inline(never)]
+unsafe fn link_after_capture(cx: &Cx, up: Counted, w: Counted) {
+    // SAFETY: the caller's promise, and the state is looked at.
+    unsafe { if up.node().is_done() { hand_to(cx, up, w) } else { link(up, w) } }
+    cx.settle_after_capture();
 }
 
 /// As [`attach`], for a node that has ended: the step runs in its turn.
@@ -79,7 +87,8 @@ pub(super) unsafe fn attach_ended<W: Work<T, E>, T: 'static, E: Fault>(
     site: Site,
 ) -> Counted {
     let (w, handle, _) = waiting::<W, T, E>(cx, work, site);
-    hand_to(cx, up, w);
+    // SAFETY: the caller's promise.
+    unsafe { hand_to(cx, up, w) };
     handle
 }
 
@@ -98,9 +107,13 @@ fn waiting<W: Work<T, E>, T: 'static, E: Fault>(
     (w, handle, captured)
 }
 
-/// Makes `w` wait for `up`, an unfinished node, by the count of its handle.
+/// Makes `w` wait for `up`, by the count of its handle.
+///
+/// # Safety
+///
+/// `up` is unfinished, has no waiter, and will hold what `w` takes; `w` waits for nothing else.
 #[inline]
-fn link(up: Counted, w: Counted) {
+unsafe fn link(up: Counted, w: Counted) {
     let n = up.node();
     debug_assert!(!n.is_done() && n.rc.get() > 1);
     w.node().up.set(Some(up.ptr()));
@@ -111,7 +124,11 @@ fn link(up: Counted, w: Counted) {
 }
 
 /// Makes `w` the waiter of a node that has ended, and hands it on.
-fn hand_to(cx: &Cx, up: Counted, w: Counted) {
+///
+/// # Safety
+///
+/// `up` is `DONE`, has no waiter, and holds what `w` takes; `w` waits for nothing else.
+unsafe fn hand_to(cx: &Cx, up: Counted, w: Counted) {
     w.node().up.set(Some(up.ptr()));
     up.node().next.set(Some(w.into_ptr()));
     up.node().clear(flag::HANDLE);
@@ -121,7 +138,8 @@ fn hand_to(cx: &Cx, up: Counted, w: Counted) {
         return;
     }
     // The handle's count goes with the outcome through the queue, as a producer's would.
-    cx.complete(up);
+    // SAFETY: DONE by the caller's promise. It was handed on before, to nobody, and is not LISTED.
+    cx.complete(unsafe { Ended::new(up) });
     cx.settle();
 }
 
@@ -163,7 +181,7 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Waiting<W, T, E> {
     /// # Safety
     ///
     /// `w` is a `PENDING` step of these types and `up` its `DONE` upstream.
-    unsafe fn run(cx: &Cx, w: Counted, up: Option<Node<'_>>) -> Option<Counted> {
+    unsafe fn run(cx: &Cx, w: Counted, up: Option<Node<'_>>) -> Option<Ended> {
         let up = up?;
         // SAFETY: a waiting step runs on a DONE upstream of its types (I5).
         let slot = unsafe { take::<T, E>(up) };
@@ -221,7 +239,7 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Loaded<W, T, E> {
     /// # Safety
     ///
     /// `w` is a `QUEUED` step of these types.
-    unsafe fn run(cx: &Cx, w: Counted, _: Option<Node<'_>>) -> Option<Counted> {
+    unsafe fn run(cx: &Cx, w: Counted, _: Option<Node<'_>>) -> Option<Ended> {
         w.node().state.set(State::Running);
         // SAFETY: QUEUED until the line above, so work and input were there.
         let (work, slot) = unsafe { w.node().work::<(W, Slot<T, E>)>().read() };
@@ -239,21 +257,16 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Loaded<W, T, E> {
 unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
     cx: &Cx,
     w: Counted,
-    mut work: W,
+    work: W,
     slot: Slot<T, E>,
     up: Option<Node<'_>>,
-) -> Option<Counted> {
+) -> Option<Ended> {
     if W::ASKS && slot.is_cancelled() {
         discharge(w.node());
     }
     if W::LANES & slot.lane() == 0 {
-        let slot = work.pass(slot, Passing::new(up, w.node()));
-        if std::mem::needs_drop::<W>() {
-            // Before the outcome is there: a destructor may take or extend this very Deferred.
-            run_guarded(|| drop(work));
-        }
         // SAFETY: the caller's promise.
-        return Some(unsafe { put(cx, w, slot) });
+        return Some(unsafe { pass_by(cx, w, work, slot, up) });
     }
     match work.call(slot) {
         Next::Done(slot) => {
@@ -268,13 +281,36 @@ unsafe fn finish<W: Work<T, E>, T: 'static, E: Fault>(
     }
 }
 
+/// Hands a lane on that the work has no callback for. Out of line, where it costs the callback's
+/// way no registers.
+///
+/// # Safety
+///
+/// As [`finish`].
+#[inline(never)]
+unsafe fn pass_by<W: Work<T, E>, T: 'static, E: Fault>(
+    cx: &Cx,
+    w: Counted,
+    mut work: W,
+    slot: Slot<T, E>,
+    up: Option<Node<'_>>,
+) -> Ended {
+    let slot = work.pass(slot, Passing::new(up, w.node()));
+    if std::mem::needs_drop::<W>() {
+        // Before the outcome is there: a destructor may take or extend this very Deferred.
+        run_guarded(|| drop(work));
+    }
+    // SAFETY: the caller's promise.
+    unsafe { put(cx, w, slot) }
+}
+
 /// Ends a step that runs.
 ///
 /// # Safety
 ///
 /// As [`finish`].
 #[inline(always)]
-unsafe fn put<T: 'static, E: Fault>(cx: &Cx, w: Counted, slot: Slot<T, E>) -> Counted {
+unsafe fn put<T: 'static, E: Fault>(cx: &Cx, w: Counted, slot: Slot<T, E>) -> Ended {
     cx.step_ended();
     // SAFETY: the caller's promise.
     unsafe { Ending::of_running(w).put(slot) }
@@ -287,11 +323,7 @@ unsafe fn put<T: 'static, E: Fault>(cx: &Cx, w: Counted, slot: Slot<T, E>) -> Co
 ///
 /// `w` is a `RUNNING` step made for these types, its payload empty.
 #[inline(never)]
-unsafe fn adopt<T: 'static, E: Fault>(
-    cx: &Cx,
-    w: Counted,
-    inner: Deferred<T, E>,
-) -> Option<Counted> {
+unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Counted, inner: Deferred<T, E>) -> Option<Ended> {
     let i = match inner.into_inner() {
         Inner::Node(handle) => handle.into_counted(),
         // SAFETY: the caller's promise.
@@ -327,7 +359,8 @@ unsafe fn adopt<T: 'static, E: Fault>(
         let x = unsafe { x.counted() };
         x.node().note_via(w.node());
         w.node().bequeath(i.node());
-        link(i, x);
+        // SAFETY: unfinished, our handle's; `x` waited for `w` and takes the same.
+        unsafe { link(i, x) };
         cx.step_ended();
         w.node().state.set(State::Taken);
         cx.release(w);
@@ -347,14 +380,16 @@ unsafe fn adopt<T: 'static, E: Fault>(
         other.bequeath(source.node());
         cx.end_of(other);
         other.state.set(State::Taken);
-        link(source, w);
+        // SAFETY: unfinished as what it is forwarded by; the other forwarder waits no more.
+        unsafe { link(source, w) };
         // Last, when every link is whole: the end of its context may run anything.
         // SAFETY: the link from the source, which was rewritten above, held its producer's count.
         cx.release(unsafe { other.ptr().counted() });
         cx.release(i);
         return None;
     }
-    link(i, w);
+    // SAFETY: unfinished, our handle's; a forwarder of its types.
+    unsafe { link(i, w) };
     None
 }
 
@@ -394,7 +429,7 @@ impl<T: 'static, E: Fault> Forward<T, E> {
     /// # Safety
     ///
     /// `w` is a `PENDING` forwarder of these types and `up` its `DONE` upstream.
-    unsafe fn run(cx: &Cx, w: Counted, up: Option<Node<'_>>) -> Option<Counted> {
+    unsafe fn run(cx: &Cx, w: Counted, up: Option<Node<'_>>) -> Option<Ended> {
         let up = up?;
         // SAFETY: a forwarder runs on a DONE upstream of its types (I5).
         let slot = unsafe { take::<T, E>(up) };

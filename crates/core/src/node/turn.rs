@@ -1,9 +1,9 @@
 //! Running: the firing rule (DESIGN.md §3.2), ends, and panics.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::Ordering;
 
 use super::context::List;
+use super::ending::Ended;
 use super::header::{Counted, Kind, Node, State, flag};
 use super::{Cx, Site, cx, flow};
 use crate::fault::Step;
@@ -66,11 +66,11 @@ impl Cx {
     #[inline]
     pub(crate) fn run_now<R>(&self, site: Site, f: impl FnOnce() -> R) -> Result<R, Panic> {
         self.busy.set(self.busy.get() + 1);
-        if !self.beacon.get().is_null() {
+        if self.is_watched() {
             self.show(Some(site));
         }
         let result = guard(f);
-        if !self.beacon.get().is_null() {
+        if self.is_watched() {
             self.show(None);
         }
         self.busy.set(self.busy.get() - 1);
@@ -195,7 +195,13 @@ impl Cx {
             self.release(n);
             return;
         }
-        let mut done = Some(n);
+        if !n.node().is_done() {
+            // Whoever held its Deferred has taken the outcome meanwhile.
+            self.release(n);
+            return;
+        }
+        // SAFETY: DONE, and out of the list it stood in.
+        let mut done = Some(unsafe { Ended::new(n) });
         while let Some(n) = done {
             later.put_before(&self.handing);
             let goes_on = match n.node().waiter() {
@@ -215,10 +221,12 @@ impl Cx {
 
     /// Runs what stands at the front, and gives the node that has ended by it.
     #[inline(always)]
-    fn run(&self, n: Counted) -> Option<Counted> {
-        if n.node().state.get() != State::Queued {
-            return self.run_on(n);
+    fn run(&self, n: Counted) -> Option<Ended> {
+        if n.node().is_done() {
+            // SAFETY: DONE, and out of the queue.
+            return self.run_on(unsafe { Ended::new(n) });
         }
+        debug_assert_eq!(n.node().state.get(), State::Queued);
         self.running.set(Some(n.ptr()));
         self.input.set(None);
         self.run_in_context_of(n.node());
@@ -232,24 +240,24 @@ impl Cx {
 
     /// Runs the waiter of `n`, which has ended.
     #[inline(always)]
-    fn run_on(&self, n: Counted) -> Option<Counted> {
+    fn run_on(&self, n: Ended) -> Option<Ended> {
         let Some(w) = n.node().next.get() else {
             // It was taken away while `n` stood in a list.
-            self.let_go(n);
+            self.let_go(n.into_counted());
             return None;
         };
-        // SAFETY: I5, nobody but `deliver` and `hand` run a waiter, and each node is delivered once:
-        // the count in its link is ours.
+        // SAFETY: I5, the waiter of what has ended; it is handed on once, so the count in its link is
+        // ours.
         let w = unsafe { w.counted() };
         self.running.set(Some(w.ptr()));
-        self.input.set(Some(n.ptr()));
+        self.input.set(Some(n.node().ptr()));
         self.run_in_context_of(w.node());
         self.show_node(w.node());
         let run = w.node().vt.get().run;
         // SAFETY: `n` is DONE, and its waiter is of its types (I5).
         let done = unsafe { run(self, w, Some(n.node())) };
         self.running.set(None);
-        self.release(n);
+        self.release(n.into_counted());
         done
     }
 
@@ -299,7 +307,7 @@ impl Cx {
     /// `n` is `DONE`, and the producer's count goes with it, once. While others are handed on it
     /// stands behind them.
     #[inline]
-    pub(super) fn complete(&self, n: Counted) {
+    pub(super) fn complete(&self, n: Ended) {
         if self.in_handing.get() || !self.handing.is_empty() {
             self.hand_later(n);
         } else {
@@ -307,17 +315,17 @@ impl Cx {
         }
     }
 
-    fn hand_later(&self, n: Counted) {
+    fn hand_later(&self, n: Ended) {
         n.node().set_listed(true);
-        // SAFETY: DONE, and each node is completed once: it stands in no list.
-        unsafe { self.handing.push(n) };
+        // SAFETY: DONE, and in no list.
+        unsafe { self.handing.push(n.into_counted()) };
     }
 
     #[inline(always)]
-    fn deliver(&self, ended: Counted) {
+    fn deliver(&self, ended: Ended) {
         let n = ended.node();
         let Some(w) = n.waiter() else {
-            self.let_go(ended);
+            self.let_go(ended.into_counted());
             return;
         };
         if n.has(flag::AWAITED) {
@@ -325,10 +333,10 @@ impl Cx {
             n.next.set(None);
             // SAFETY: AWAITED says that `next` is a flow or a waker (I5), alive by its `Wait`.
             unsafe { (w.vt.get().notice)(self, w) };
-            self.release(ended);
+            self.release(ended.into_counted());
         } else if w.vt.get().lanes & n.lane.get() != 0 {
-            // SAFETY: DONE, and completed once: it stands in no list.
-            unsafe { self.queue.push(ended) };
+            // SAFETY: DONE, and in no list.
+            unsafe { self.queue.push(ended.into_counted()) };
         } else {
             self.hand_later(ended);
         }
@@ -341,7 +349,8 @@ impl Cx {
     pub(super) fn let_go(&self, held: Counted) {
         let n = held.node();
         if n.rc.get() > 1 && n.is_done() && !n.has(flag::HANDLE) && !n.is_buried() {
-            self.bury(n.keep());
+            // SAFETY: DONE, nobody holds it, and nobody waits for it or it would have been handed on.
+            unsafe { self.bury(n.keep()) };
         }
         self.release(held);
     }
@@ -354,7 +363,8 @@ impl Cx {
         if rc > 1 {
             n.rc.set(rc - 1);
         } else if n.state.get() == State::Taken {
-            self.free(held);
+            // SAFETY: the last count, and TAKEN.
+            unsafe { self.free(held) };
         } else {
             self.dispose(held);
         }
@@ -364,15 +374,20 @@ impl Cx {
     fn dispose(&self, last: Counted) {
         // I1: whatever has not ended has a producer with a count.
         debug_assert_eq!(last.node().state.get(), State::Done);
-        self.bury(last);
+        // SAFETY: as in `let_go`; not buried, or the graves' count would be there.
+        unsafe { self.bury(last) };
     }
 
     /// Nobody can take this outcome any more: drop or report it. One after the other, however
     /// they nest (I7).
+    ///
+    /// # Safety
+    ///
+    /// `DONE`, without a handle or a waiter, and not buried before.
     #[inline(never)]
-    fn bury(&self, n: Counted) {
+    unsafe fn bury(&self, n: Counted) {
         n.node().set_buried(true);
-        // SAFETY: nobody waits for it, and it is buried once: `next` is free.
+        // SAFETY: the caller's promise: `next` is free.
         unsafe { self.graves.push(n) };
         if self.burying.replace(true) {
             return;
@@ -424,28 +439,8 @@ impl Cx {
 
     #[inline]
     fn show_node(&self, n: Node<'_>) {
-        if !self.beacon.get().is_null() {
+        if self.is_watched() {
             self.show(Some(flow::standing_at(n)));
         }
     }
-
-    /// Tells the watchdog what runs.
-    #[cold]
-    fn show(&self, site: Option<Site>) {
-        let beacon = self.beacon.get();
-        if beacon.is_null() {
-            return;
-        }
-        // SAFETY: `hosting` sets the pointer to a beacon it keeps alive and unsets it before that
-        // is dropped.
-        let beacon = unsafe { &*beacon };
-        let site = site.map_or(std::ptr::null(), std::ptr::from_ref);
-        beacon.site.store(site.cast_mut(), Ordering::Relaxed);
-    }
-}
-
-/// What a beacon shows, as a site again.
-pub(crate) fn site_of_beacon(shown: *mut std::panic::Location<'static>) -> Option<Site> {
-    // SAFETY: only `show` writes to a beacon: null, or a `&'static Location`.
-    unsafe { shown.cast_const().as_ref() }
 }

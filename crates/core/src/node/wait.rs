@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use super::alloc::Shape;
+use super::ending::Ended;
 use super::flow::{self, delist, enlist, one_ended};
 use super::header::{Counted, Kind, Node, State, Vt, flag};
 use super::step::{cancel_nothing, no_detach};
@@ -59,7 +60,8 @@ impl<T: 'static, E: Fault> Wait<T, E> {
         let Some(n) = awaited(&self.deferred).filter(|n| !n.is_done()) else { return false };
         n.set(flag::AWAITED);
         n.next.set(Some(f.ptr()));
-        let (counted, entry) = enlist(f, n);
+        // SAFETY: what is being polled is a flow.
+        let (counted, entry) = unsafe { enlist(f, n) };
         self.link = Link::Flow { f: counted, entry };
         pass_request(cx, Some(f), n);
         true
@@ -87,9 +89,12 @@ impl<T: 'static, E: Fault> Wait<T, E> {
         };
         n.set(flag::AWAITED);
         n.next.set(Some(w.ptr()));
-        let body = Body { waker: Cell::new(Some(waker)), flow: flow.map(|f| enlist(f, n)) };
-        // SAFETY: made for a Body, nothing is behind the header yet.
-        unsafe { w.node().work::<Body>().write(body) };
+        // SAFETY: what is being polled is a flow; the node was made for a Body, and nothing is behind
+        // its header yet.
+        unsafe {
+            let flow = flow.map(|f| enlist(f, n));
+            w.node().work::<Body>().write(Body { waker: Cell::new(Some(waker)), flow });
+        }
         self.link = Link::Waker(w);
         pass_request(cx, flow, n);
         true
@@ -127,13 +132,15 @@ fn unlink(cx: &Cx, link: &mut Link, n: Option<Node<'_>>) {
     };
     match link {
         Link::None => {}
-        Link::Flow { f, entry } => delist(cx, f, entry, pending),
+        // SAFETY: `link` made it of a flow.
+        Link::Flow { f, entry } => unsafe { delist(cx, f, entry, pending) },
         Link::Waker(w) => {
             w.node().state.set(State::Taken);
             // SAFETY: a waker's node holds its body until its Wait, its one owner, takes it.
             let body = unsafe { w.node().work::<Body>().read() };
             if let Some((f, entry)) = body.flow {
-                delist(cx, f, entry, pending);
+                // SAFETY: `link_foreign` had it of a flow.
+                unsafe { delist(cx, f, entry, pending) };
             }
             run_guarded(|| drop(body.waker));
             cx.release(w);
@@ -149,18 +156,16 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
         let cx = cx();
         // SAFETY: what is being polled has its run's count for as long.
         let flow = cx.flow.get().map(|f| unsafe { f.node() });
-        if let Some(f) = flow
-            && !flow::stands_at(f, this.site)
-        {
+        // SAFETY: what is being polled is a flow.
+        if flow.is_some_and(|f| unsafe { !flow::stands_at(f, this.site) }) {
             return Poll::Pending;
         }
         assert!(this.deferred.is_some(), "`Wait` polled after it gave its outcome");
         if is_pending(&this.deferred) && this.link(cx, task) {
             return Poll::Pending;
         }
-        if let Some(f) = flow
-            && !flow::spend(f)
-        {
+        // SAFETY: as above.
+        if flow.is_some_and(|f| unsafe { !flow::spend(f) }) {
             task.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -179,7 +184,8 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
             Slot::Ok(value) => Poll::Ready(E::awaited(Ok(value))),
             Slot::Stop(stop) => {
                 let Some(f) = flow else { unwind(stop) };
-                flow::meet(f, stop);
+                // SAFETY: as above.
+                unsafe { flow::meet(f, stop) };
                 Poll::Pending
             }
             mut slot => {
@@ -297,7 +303,8 @@ unsafe fn notice_waker(cx: &Cx, w: Node<'_>) {
     let body = unsafe { body(w) };
     let waker = body.waker.take();
     if let Some((f, _)) = &body.flow {
-        one_ended(cx, f.node());
+        // SAFETY: `link_foreign` had it of a flow.
+        unsafe { one_ended(cx, f.node()) };
     }
     if let Some(waker) = waker {
         run_guarded(|| waker.wake());
@@ -307,15 +314,15 @@ unsafe fn notice_waker(cx: &Cx, w: Node<'_>) {
 /// # Safety
 ///
 /// None; a waker's node is never in a list.
-unsafe fn run_nothing(_: &Cx, _: Counted, _: Option<Node<'_>>) -> Option<Counted> {
+unsafe fn run_nothing(_: &Cx, _: Counted, _: Option<Node<'_>>) -> Option<Ended> {
     None
 }
 
 /// # Safety
 ///
 /// None; a waker's node never runs.
-unsafe fn stop_nothing(_: &Cx, w: Counted, _: Stop) -> Counted {
-    w
+unsafe fn stop_nothing(_: &Cx, _: Counted, _: Stop) -> Ended {
+    unreachable!("a waker's node never runs")
 }
 
 /// # Safety

@@ -51,8 +51,8 @@ unsafe fn wake_local(data: *const ()) {
     let common = unsafe { &*f.node().work::<Common>() };
     let cx = cx();
     if common.home == cx.id() {
-        // SAFETY: as above.
-        rewake(cx, unsafe { f.node() });
+        // SAFETY: as above, and a flow.
+        unsafe { rewake(cx, f.node()) };
     } else {
         common.cell.get_or_init(|| WakeCell::new(f, common.home)).wake();
     }
@@ -101,14 +101,16 @@ impl WakeCell {
     pub(crate) fn arrived(&self) {
         self.flag.lower();
         if let Some(f) = self.flow() {
-            rewake(cx(), f);
+            // SAFETY: a cell is made for a flow.
+            unsafe { rewake(cx(), f) };
         }
     }
 
     /// The home thread was told that the last waker is gone.
     pub(crate) fn arrived_orphaned(&self) {
         if let Some(f) = self.flow() {
-            orphaned(cx(), f);
+            // SAFETY: a cell is made for a flow.
+            unsafe { orphaned(cx(), f) };
         }
     }
 
@@ -139,7 +141,8 @@ impl Woken for WakeCell {
             return;
         }
         if let Some(f) = self.flow() {
-            rewake(cx, f);
+            // SAFETY: a cell is made for a flow.
+            unsafe { rewake(cx, f) };
             // Never run from within a waker: whoever wakes may hold a lock. A loop that sleeps, or
             // a host that waits for its descriptor, is told.
             if cx.is_idle() {
@@ -157,7 +160,8 @@ impl Woken for WakeCell {
             return;
         }
         if let Some(f) = self.flow() {
-            orphaned(cx, f);
+            // SAFETY: a cell is made for a flow.
+            unsafe { orphaned(cx, f) };
             if cx.is_idle() && !cx.queue_is_empty() {
                 self.inbox.mailbox.nudge();
             }
