@@ -62,6 +62,12 @@ impl Cx {
         self.busy.get() == 0 && self.queue.is_empty()
     }
 
+    /// Whether ends are being handed on: what has ended waits its turn there.
+    #[inline]
+    pub(crate) fn is_handing(&self) -> bool {
+        self.in_handing.get() || !self.handing.is_empty()
+    }
+
     /// Runs one callback of a step on a ready value, as the queue would.
     #[inline]
     pub(crate) fn run_now<R>(&self, site: Site, f: impl FnOnce() -> R) -> Result<R, Panic> {
@@ -144,7 +150,7 @@ impl Cx {
     }
 
     /// Runs `f` as if it were handing on: what ends meanwhile waits, and follows.
-    pub(crate) fn while_handing(&self, f: impl FnOnce()) {
+    pub(crate) fn while_handing<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Handing<'a>(&'a Cx, bool);
         impl Drop for Handing<'_> {
             fn drop(&mut self) {
@@ -153,9 +159,10 @@ impl Cx {
         }
         self.enter(|| {
             let handing = Handing(self, self.in_handing.replace(true));
-            f();
+            let result = f();
             drop(handing);
-        });
+            result
+        })
     }
 
     /// Hands on what has ended, in the order of the ends: each as far as it goes without a
@@ -190,14 +197,24 @@ impl Cx {
 
     /// Hands one on that is `DONE`, down to a callback or an end. What else there is comes later.
     fn hand(&self, n: Counted, later: &List) {
+        if n.node().state.get() == State::Queued {
+            // SAFETY: QUEUED, and in no list since it was taken out of this one.
+            unsafe { self.queue.push(n) };
+            return;
+        }
         if n.node().is_buried() {
             // Left meanwhile, and told where it was left; only this list's count is to go.
             self.release(n);
             return;
         }
+        later.put_before(&self.handing);
         let mut done = Some(n);
         while let Some(n) = done {
-            later.put_before(&self.handing);
+            if !self.handing.is_empty() {
+                // What ended while this one did ended before it.
+                self.hand_later(n);
+                return;
+            }
             let goes_on = match n.node().waiter() {
                 Some(w) => {
                     !n.node().has(flag::AWAITED) && w.vt.get().lanes & n.node().lane.get() == 0
@@ -305,6 +322,18 @@ impl Cx {
         } else {
             self.deliver(n);
         }
+    }
+
+    /// Queues a callback that nothing it waits for brings: behind what has ended before.
+    ///
+    /// # Safety
+    ///
+    /// A `QUEUED` node that stands in no list.
+    #[inline]
+    pub(super) unsafe fn enqueue(&self, n: Counted) {
+        let list = if self.is_handing() { &self.handing } else { &self.queue };
+        // SAFETY: the caller's promise.
+        unsafe { list.push(n) };
     }
 
     fn hand_later(&self, n: Counted) {
