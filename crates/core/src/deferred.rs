@@ -177,7 +177,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub fn ended(outcome: Outcome<T, E>) -> Self {
         let site = here();
         let mut slot = Slot::from(outcome);
-        slot.passed(Step { site, label: None });
+        tell(&mut slot, Step { site, label: None });
         Self::ready(slot, site)
     }
 
@@ -320,7 +320,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             Inner::Ready(ready) => {
                 let site = ready.site;
                 let mut slot = ready.into_slot();
-                slot.passed(Step { site, label: Some(label) });
+                tell(&mut slot, Step { site, label: Some(label) });
                 Self::ready(slot, site)
             }
         }
@@ -370,7 +370,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     pub(crate) fn of_next(next: Next<T, E>, site: Site) -> Self {
         match next {
             Next::Done(mut slot) => {
-                slot.passed(Step { site, label: None });
+                tell(&mut slot, Step { site, label: None });
                 Self::ready(slot, site)
             }
             Next::Wait(deferred) => deferred,
@@ -393,7 +393,9 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[inline]
     pub(crate) fn step<W: Work<T, E>>(self, work: W, site: Site) -> Deferred<W::Value, W::Error> {
         let slot = match self.0 {
-            Inner::Node(handle) if !handle.is_done() || handle.has_way_back() => {
+            Inner::Node(handle)
+                if !handle.is_done() || handle.has_way_back() || cx().is_handing() =>
+            {
                 return Deferred(Inner::Node(handle.attach(cx(), work, site)));
             }
             Inner::Node(handle) => match handle.take_done() {
@@ -402,8 +404,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             },
             Inner::Ready(ready) => ready.into_slot(),
         };
-        if W::GIVES_OUTCOME && !slot.is_ok() {
-            // Only a node can tell of it, should nobody take it.
+        if (W::GIVES_OUTCOME && !slot.is_ok()) || cx().is_handing() {
+            // Only a node can tell of it, should nobody take it, or wait its turn.
             let ended = Handle::ended(cx(), slot, site);
             return Deferred(Inner::Node(ended.attach(cx(), work, site)));
         }
@@ -421,11 +423,16 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
     let step = Step { site, label: None };
     let cx = cx();
     if W::LANES & slot.lane() == 0 {
-        let mut slot = work.pass(slot, Passing::READY);
-        slot.passed(step);
-        if std::mem::needs_drop::<W>() {
-            cx.enter(|| node::run_guarded(|| drop(work)));
-        }
+        // As a step that waited would: what its closure and its error do is done before anything
+        // that it sets off.
+        let slot = cx.while_handing(|| {
+            let mut slot = work.pass(slot, Passing::READY);
+            if std::mem::needs_drop::<W>() {
+                node::run_guarded(|| drop(work));
+            }
+            slot.passed(step);
+            slot
+        });
         return Deferred::ready(slot, site);
     }
     if !cx.is_free() {
@@ -435,17 +442,38 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
     }
     // A value goes in and comes out in parts; see `Node::put`.
     let ran = match slot {
-        Slot::Ok(value) => cx.run_now(site, || work.call(Slot::Ok(value))),
-        slot => cx.run_now(site, || work.call(slot)),
+        Slot::Ok(value) => cx.run_now(site, || told_of(work.call(Slot::Ok(value)), step)),
+        slot => cx.run_now(site, || told_of(work.call(slot), step)),
     };
     match ran {
         Ok(Next::Done(Slot::Ok(value))) => Deferred::ready(Slot::Ok(value), site),
-        Ok(Next::Done(mut slot)) => {
-            slot.passed(step);
-            Deferred::ready(slot, site)
-        }
+        Ok(Next::Done(slot)) => Deferred::ready(slot, site),
         Ok(Next::Wait(inner)) => inner,
         Err(panic) => Deferred::ready(Slot::Stop(Stop::Panicked(panic)), site),
+    }
+}
+
+/// Tells an error of the step that gave it, before anything runs that its callback set off.
+#[inline]
+fn told_of<T: 'static, E: Fault>(next: Next<T, E>, step: Step) -> Next<T, E> {
+    let mut slot = match next {
+        Next::Done(slot @ Slot::Err(..)) => slot,
+        Next::Wait(Deferred(Inner::Node(handle))) if handle.has_failed() => {
+            match handle.take_done() {
+                Ok(slot) => slot,
+                Err(handle) => return Next::Wait(Deferred(Inner::Node(handle))),
+            }
+        }
+        next => return next,
+    };
+    slot.passed(step);
+    Next::Done(slot)
+}
+
+/// Tells an error of a step, and runs what that set off.
+fn tell<T, E: Fault>(slot: &mut Slot<T, E>, step: Step) {
+    if let Slot::Err(..) = slot {
+        cx().enter(|| slot.passed(step));
     }
 }
 
