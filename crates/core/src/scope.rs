@@ -334,7 +334,7 @@ fn member_ended<T: 'static, E: Fault>(
 ) -> Slot<(), E> {
     let has_failed = !slot.is_ok() && !slot.is_cancelled();
     if !has_failed || !owned.borrow_mut().decide() {
-        return slot.map(drop);
+        return slot.map(crate::steps::let_go);
     }
     let first = match slot {
         Slot::Ok(_) => unreachable!("a value is no failure"),

@@ -2,7 +2,7 @@
 
 mod work;
 
-pub(crate) use self::work::{AndThen, Arrive, Map, Report, Then};
+pub(crate) use self::work::{AndThen, Arrive, Map, Report, Then, let_go};
 use self::work::{
     AndThenTry, Branch, Finally, Inspect, InspectErr, MapErr, OrElse, Recover, Settled, Shield,
 };

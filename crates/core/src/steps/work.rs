@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use crate::deferred::sealed::IntoNext;
 use crate::fault::Fault;
-use crate::node::{Next, Passing, Work};
+use crate::node::{Next, Passing, Work, run_guarded};
 use crate::outcome::{Never, Outcome, lane};
 use crate::slot::Slot;
 use crate::{Deferred, IntoDeferred};
@@ -332,12 +332,17 @@ impl<T: 'static, E: Fault> Work<T, E> for Report {
     const LANES: u8 = 0;
 
     fn call(self, slot: Slot<T, E>) -> Next<(), E> {
-        Next::Done(slot.map(drop))
+        Next::Done(slot.map(let_go))
     }
 
     fn pass(&mut self, slot: Slot<T, E>, _: Passing<'_>) -> Slot<(), E> {
-        slot.map(drop)
+        slot.map(let_go)
     }
+}
+
+/// Drops a value that nobody wants: its panic is reported, as a destructor's.
+pub(crate) fn let_go<T>(value: T) {
+    run_guarded(|| drop(value));
 }
 
 /// Runs crate code on an outcome that arrives, in no callback: the members of `all` and others.
