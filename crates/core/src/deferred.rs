@@ -179,7 +179,9 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
     #[track_caller]
     pub fn ended(outcome: Outcome<T, E>) -> Self {
         let site = here();
-        Self::ready(passed(outcome.into(), Step { site, label: None }), site)
+        let mut slot = Slot::from(outcome);
+        tell_step(&mut slot, Step { site, label: None });
+        Self::ready(slot, site)
     }
 
     /// Runs `f` and gives what it gives; a panic becomes a Stop.
@@ -320,7 +322,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             }
             Inner::Ready(ready) => {
                 let site = ready.site;
-                let slot = passed(ready.into_slot(), Step { site, label: Some(label) });
+                let mut slot = ready.into_slot();
+                tell_step(&mut slot, Step { site, label: Some(label) });
                 Self::ready(slot, site)
             }
         }
@@ -369,7 +372,10 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
 
     pub(crate) fn of_next(next: Next<T, E>, site: Site) -> Self {
         match next {
-            Next::Done(slot) => Self::ready(passed(slot, Step { site, label: None }), site),
+            Next::Done(mut slot) => {
+                tell_step(&mut slot, Step { site, label: None });
+                Self::ready(slot, site)
+            }
             Next::Wait(deferred) => deferred,
         }
     }
@@ -393,7 +399,7 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             Inner::Node(handle) if !handle.is_done() => {
                 return Deferred(Inner::Node(handle.attach(cx(), work, site)));
             }
-            Inner::Node(handle) if handle.has_way_back() => {
+            Inner::Node(handle) if handle.has_way_back() || cx().is_handing() => {
                 return Deferred(Inner::Node(handle.attach(cx(), work, site)));
             }
             Inner::Node(handle) => match handle.take_done() {
@@ -402,8 +408,8 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             },
             Inner::Ready(ready) => ready.into_slot(),
         };
-        if W::GIVES_OUTCOME && !slot.is_ok() {
-            // Only a node can tell of it, should nobody take it.
+        if (W::GIVES_OUTCOME && !slot.is_ok()) || cx().is_handing() {
+            // Only a node can tell of it, should nobody take it, or wait its turn.
             let ended = Handle::ended(cx(), slot, site);
             return Deferred(Inner::Node(ended.attach(cx(), work, site)));
         }
@@ -421,10 +427,16 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
     let step = Step { site, label: None };
     let cx = cx();
     if W::LANES & slot.lane() == 0 {
-        let slot = passed(work.pass(slot, Passing::READY), step);
-        if std::mem::needs_drop::<W>() {
-            cx.enter(|| node::run_guarded(|| drop(work)));
-        }
+        // As a step that waited would: what its closure and its error do is done before anything
+        // that it sets off.
+        let slot = cx.while_handing(|| {
+            let mut slot = work.pass(slot, Passing::READY);
+            if std::mem::needs_drop::<W>() {
+                node::run_guarded(|| drop(work));
+            }
+            slot.passed(step);
+            slot
+        });
         return Deferred::ready(slot, site);
     }
     if !cx.is_free() {
@@ -432,27 +444,41 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
         cx.settle();
         return Deferred(Inner::Node(handle));
     }
-    // A value goes in and comes out in parts; see `Node::put`.
+    // A value goes in and comes out in parts; see `Ending::put`.
     let ran = match slot {
-        Slot::Ok(value) => cx.run_now(site, || work.call(Slot::Ok(value))),
-        slot => cx.run_now(site, || work.call(slot)),
+        Slot::Ok(value) => cx.run_now(site, || told_of(work.call(Slot::Ok(value)), step)),
+        slot => cx.run_now(site, || told_of(work.call(slot), step)),
     };
     match ran {
         Ok(Next::Done(Slot::Ok(value))) => Deferred::ready(Slot::Ok(value), site),
-        Ok(Next::Done(slot)) => Deferred::ready(passed(slot, step), site),
+        Ok(Next::Done(slot)) => Deferred::ready(slot, site),
         Ok(Next::Wait(inner)) => inner,
         Err(panic) => Deferred::ready(Slot::Stop(Stop::Panicked(panic)), site),
     }
 }
 
-/// Tells an error of a step. What it sets off runs now, if no callback is running.
+/// Tells an error of the step that gave it, before anything runs that its callback set off.
 #[inline]
-fn passed<T, E: Fault>(mut slot: Slot<T, E>, step: Step) -> Slot<T, E> {
-    if matches!(slot, Slot::Err(..)) {
-        slot.passed(step);
-        cx().settle();
+fn told_of<T: 'static, E: Fault>(next: Next<T, E>, step: Step) -> Next<T, E> {
+    let mut slot = match next {
+        Next::Done(slot @ Slot::Err(..)) => slot,
+        Next::Wait(Deferred(Inner::Node(handle))) if handle.has_failed() => {
+            match handle.take_done() {
+                Ok(slot) => slot,
+                Err(handle) => return Next::Wait(Deferred(Inner::Node(handle))),
+            }
+        }
+        next => return next,
+    };
+    slot.passed(step);
+    Next::Done(slot)
+}
+
+/// Tells an error of a step, and runs what that set off.
+fn tell_step<T, E: Fault>(slot: &mut Slot<T, E>, step: Step) {
+    if let Slot::Err(..) = slot {
+        cx().enter(|| slot.passed(step));
     }
-    slot
 }
 
 impl<T: 'static, E: Fault> fmt::Debug for Deferred<T, E> {

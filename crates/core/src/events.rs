@@ -18,7 +18,7 @@ pub use self::stream::{Events, events};
 use crate::guarded::{Guarded, let_go_each};
 use crate::node::{Passing, Site};
 use crate::outcome::{Never, Outcome};
-use crate::report::{Report, quietly, raise};
+use crate::report::{Report, hand_over, quietly};
 use crate::slot::Slot;
 use crate::{Deferred, Failure, Stop, Trigger, all_settled};
 
@@ -330,7 +330,7 @@ fn told<E>(site: Site) -> impl FnOnce(Slot<(), Failure>, Passing<'_>) -> Slot<bo
             Slot::Stop(stop) => Report::stopped(stop, site),
         };
         if let Some(report) = report {
-            raise(&report.caused_by(type_name::<E>()));
+            hand_over(&report.caused_by(type_name::<E>()));
         }
         let went_well = slot.is_ok();
         slot.let_go();

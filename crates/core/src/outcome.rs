@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::fault::Step;
 use crate::guarded::held;
-use crate::report::{Report, raise};
+use crate::report::{Report, hand_over};
 use crate::{Failure, Fault};
 
 /// How a [`Deferred`](crate::Deferred) ended.
@@ -304,7 +304,7 @@ impl Drop for Caught {
         let Some(payload) = payload else { return };
         held(|| {
             if let Some(message) = drop_payload(payload) {
-                raise(&Report::in_destructor(&message, self.step));
+                hand_over(&Report::in_destructor(&message, self.step));
             }
         });
     }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::Stop;
 use crate::fault::{Fault, Step};
-use crate::guarded::{Guarded, let_go};
+use crate::guarded::{Guarded, let_go, settle_if_idle};
 use crate::node::{cx, hold, run_guarded};
 use crate::outcome::{Panic, drop_payload};
 use crate::slot::Slot;
@@ -362,6 +362,14 @@ impl Drop for Collecting {
 /// expect_unhandled(1, || raise(&reports[0])); // once more
 /// ```
 pub fn raise(report: &Report) {
+    hand_over(report);
+    settle_if_idle();
+}
+
+/// As [`raise`], from within core: with the queue held, and what the hook fires runs when whoever
+/// reports is through.
+pub(crate) fn hand_over(report: &Report) {
+    let held = hold();
     COUNT.set(COUNT.get() + 1);
     // A thread that is ending has no hook any more; the report is still made.
     let hook = HOOK.try_with(|cell| cell.0.borrow().clone());
@@ -390,6 +398,7 @@ pub fn raise(report: &Report) {
             quietly(|| drop(hook));
         }
     }
+    drop(held);
 }
 
 /// What an error says of itself.
@@ -413,7 +422,7 @@ fn asked<R>(f: impl FnOnce() -> R) -> Result<R, Panic> {
 /// Runs a hook of a host's, wherever it is called: a panic is reported, and nothing is held.
 pub(crate) fn reporting(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        raise(&Report::destructor(payload, None));
+        hand_over(&Report::destructor(payload, None));
     }
 }
 
@@ -434,14 +443,14 @@ pub(crate) fn unclaimed<T, E: Fault>(slot: Slot<T, E>, site: &'static Location<'
     match slot {
         Slot::Ok(value) => drop(value),
         Slot::Err(error, trail) => {
-            raise(&Report::failed(&error, &trail));
+            hand_over(&Report::failed(&error, &trail));
             let trail = Guarded::new(trail);
             drop(error);
             drop(trail);
         }
         Slot::Stop(stop) => {
             if let Some(report) = Report::stopped(&stop, site) {
-                raise(&report);
+                hand_over(&report);
             }
         }
     }

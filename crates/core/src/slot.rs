@@ -9,7 +9,7 @@ use crate::fault::{Fault, Step};
 use crate::guarded::let_go;
 use crate::node::{cx, run_guarded};
 use crate::outcome::{Outcome, Panic, Stop, lane};
-use crate::report::{Report, raise};
+use crate::report::{Report, hand_over};
 
 /// An outcome; beside an error stands the trail that has no room in it.
 ///
@@ -35,7 +35,7 @@ impl<T, E: Fault> Slot<T, E> {
 
     #[cold]
     fn without_trail(error: E, panic: Panic) -> Self {
-        raise(&Report::without_trail(&error));
+        hand_over(&Report::without_trail(&error));
         let_go(error);
         Self::Stop(Stop::Panicked(panic))
     }

@@ -41,7 +41,7 @@ where
     f.node().state.set(State::Queued);
     cx.flows.set(cx.flows.get() + 1);
     // SAFETY: QUEUED, and just made.
-    unsafe { cx.queue.push(f) };
+    unsafe { cx.enqueue(f) };
     cx.settle();
     // SAFETY: a flow of these types.
     unsafe { Handle::new(handle) }

@@ -7,6 +7,7 @@ use super::ending::take;
 use super::header::{Counted, Node, flag};
 use super::{CancelRef, Cx, Site, Work, cx, run_guarded, step};
 use crate::fault::Fault;
+use crate::outcome::lane;
 use crate::slot::Slot;
 
 /// One count of a node that nobody waits for yet, with its types.
@@ -40,6 +41,12 @@ impl<T: 'static, E: Fault> Handle<T, E> {
     #[inline]
     pub(crate) fn is_done(&self) -> bool {
         self.node().is_done()
+    }
+
+    /// Whether it has ended with an error.
+    #[inline]
+    pub(crate) fn has_failed(&self) -> bool {
+        self.is_done() && self.node().lane.get() == lane::ERR
     }
 
     pub(crate) fn set_label(&self, label: &'static str) {

@@ -157,7 +157,7 @@ pub(super) fn queue<W: Work<T, E>, T: 'static, E: Fault>(
     w.node().state.set(State::Queued);
     cx.steps.set(cx.steps.get() + 1);
     // SAFETY: QUEUED, and just made.
-    unsafe { cx.queue.push(w) };
+    unsafe { cx.enqueue(w) };
     handle
 }
 
@@ -372,11 +372,15 @@ unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Counted, inner: Deferred<T, E>
     let other = i.node();
     if other.vt.get().kind == Kind::Forward
         && other.state.get() == State::Pending
-        && let Some(source) = other.up.take()
+        && let Some(source) = other.up.get()
+        // SAFETY: I2.
+        && !unsafe { source.node() }.is_done()
     {
-        // One hop and never two: wait for what the other forwarder waits for.
+        // One hop and never two: wait for what the other forwarder waits for. (If that has ended, at
+        // the request above, the other one is about to.)
         // SAFETY: I2.
         let source = unsafe { source.node() }.keep();
+        other.up.set(None);
         other.bequeath(source.node());
         cx.end_of(other);
         other.state.set(State::Taken);

@@ -8,7 +8,7 @@ use super::header::{Counted, Kind, Node, State, flag};
 use super::{Cx, Site, cx, flow};
 use crate::fault::Step;
 use crate::outcome::{Panic, Stop};
-use crate::report::{Report, raise};
+use crate::report::{Report, hand_over};
 
 /// Keeps callbacks from running while it lives; what is fired meanwhile queues.
 pub(crate) struct Held(&'static Cx);
@@ -37,11 +37,10 @@ fn guard<R>(f: impl FnOnce() -> R) -> std::thread::Result<R> {
 pub(crate) fn run_guarded(f: impl FnOnce()) {
     let cx = cx();
     cx.busy.set(cx.busy.get() + 1);
-    let ran = catch_unwind(AssertUnwindSafe(f));
-    cx.busy.set(cx.busy.get() - 1);
-    if let Err(payload) = ran {
-        raise(&Report::destructor(payload, cx.running_site()));
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        hand_over(&Report::destructor(payload, cx.running_site()));
     }
+    cx.busy.set(cx.busy.get() - 1);
 }
 
 impl Cx {
@@ -60,6 +59,12 @@ impl Cx {
     #[inline]
     pub(crate) fn is_free(&self) -> bool {
         self.busy.get() == 0 && self.queue.is_empty()
+    }
+
+    /// Whether ends are being handed on: what has ended waits its turn there.
+    #[inline]
+    pub(crate) fn is_handing(&self) -> bool {
+        self.in_handing.get() || !self.handing.is_empty()
     }
 
     /// Runs one callback of a step on a ready value, as the queue would.
@@ -144,7 +149,7 @@ impl Cx {
     }
 
     /// Runs `f` as if it were handing on: what ends meanwhile waits, and follows.
-    pub(crate) fn while_handing(&self, f: impl FnOnce()) {
+    pub(crate) fn while_handing<R>(&self, f: impl FnOnce() -> R) -> R {
         struct Handing<'a>(&'a Cx, bool);
         impl Drop for Handing<'_> {
             fn drop(&mut self) {
@@ -153,9 +158,10 @@ impl Cx {
         }
         self.enter(|| {
             let handing = Handing(self, self.in_handing.replace(true));
-            f();
+            let result = f();
             drop(handing);
-        });
+            result
+        })
     }
 
     /// Hands on what has ended, in the order of the ends: each as far as it goes without a
@@ -190,6 +196,11 @@ impl Cx {
 
     /// Hands one on that is `DONE`, down to a callback or an end. What else there is comes later.
     fn hand(&self, n: Counted, later: &List) {
+        if n.node().state.get() == State::Queued {
+            // SAFETY: QUEUED, and in no list since it was taken out of this one.
+            unsafe { self.queue.push(n) };
+            return;
+        }
         if n.node().is_buried() {
             // Left meanwhile, and told where it was left; only this list's count is to go.
             self.release(n);
@@ -200,10 +211,15 @@ impl Cx {
             self.release(n);
             return;
         }
+        later.put_before(&self.handing);
         // SAFETY: DONE, and out of the list it stood in.
         let mut done = Some(unsafe { Ended::new(n) });
         while let Some(n) = done {
-            later.put_before(&self.handing);
+            if !self.handing.is_empty() {
+                // What ended while this one did ended before it.
+                self.hand_later(n);
+                return;
+            }
             let goes_on = match n.node().waiter() {
                 Some(w) => {
                     !n.node().has(flag::AWAITED) && w.vt.get().lanes & n.node().lane.get() == 0
@@ -275,7 +291,7 @@ impl Cx {
     #[cold]
     fn recover(&self, payload: Box<dyn std::any::Any + Send>) {
         let Some(w) = self.running.take() else {
-            raise(&Report::destructor(payload, None));
+            hand_over(&Report::destructor(payload, None));
             return;
         };
         // SAFETY: a run clears `running` before it gives its count away, so this one went down with
@@ -293,7 +309,7 @@ impl Cx {
             // The outcome is the last thing a run writes (I4): nothing panics behind it. A leak
             // would be the least harm.
             debug_assert!(false, "a run panicked when it was over");
-            raise(&Report::destructor(payload, Some(n.site.get())));
+            hand_over(&Report::destructor(payload, Some(n.site.get())));
             return;
         }
         let stop = Stop::Panicked(Panic::new(payload, Some(n.step())));
@@ -313,6 +329,18 @@ impl Cx {
         } else {
             self.deliver(n);
         }
+    }
+
+    /// Queues a callback that nothing it waits for brings: behind what has ended before.
+    ///
+    /// # Safety
+    ///
+    /// A `QUEUED` node that stands in no list.
+    #[inline]
+    pub(super) unsafe fn enqueue(&self, n: Counted) {
+        let list = if self.is_handing() { &self.handing } else { &self.queue };
+        // SAFETY: the caller's promise.
+        unsafe { list.push(n) };
     }
 
     fn hand_later(&self, n: Ended) {
@@ -418,7 +446,7 @@ impl Cx {
                 unsafe { (n.vt.get().discard)(n) };
             }));
             if let Err(payload) = dropped {
-                raise(&Report::destructor(payload, Some(n.site.get())));
+                hand_over(&Report::destructor(payload, Some(n.site.get())));
             }
             // The state is TAKEN from before the user's code ran.
             n.set_buried(false);

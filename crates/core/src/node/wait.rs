@@ -11,9 +11,10 @@ use super::ending::Ended;
 use super::flow::{self, delist, enlist, one_ended};
 use super::header::{Counted, Kind, Node, State, Vt, flag};
 use super::step::{cancel_nothing, no_detach};
-use super::{Cx, Handle, Site, cx, run_guarded, waker};
+use super::{Cx, Handle, Site, cx, hold, run_guarded, waker};
 use crate::deferred::{Deferred, Inner};
 use crate::fault::{Fault, Step};
+use crate::guarded::settle_if_idle;
 use crate::outcome::Stop;
 use crate::slot::Slot;
 
@@ -69,6 +70,14 @@ impl<T: 'static, E: Fault> Wait<T, E> {
 
     #[inline(never)]
     fn link_foreign(&mut self, cx: &Cx, task: &Context<'_>, flow: Option<Node<'_>>) -> bool {
+        let held = hold();
+        let linked = self.link_held(cx, task, flow);
+        drop(held);
+        settle_if_idle();
+        linked
+    }
+
+    fn link_held(&mut self, cx: &Cx, task: &Context<'_>, flow: Option<Node<'_>>) -> bool {
         if let Link::Waker(w) = &self.link {
             // SAFETY: a waker's node that is ours holds its body.
             let body = unsafe { body(w.node()) };
@@ -161,8 +170,15 @@ impl<T: 'static, E: Fault> Future for Wait<T, E> {
             return Poll::Pending;
         }
         assert!(this.deferred.is_some(), "`Wait` polled after it gave its outcome");
-        if is_pending(&this.deferred) && this.link(cx, task) {
-            return Poll::Pending;
+        if is_pending(&this.deferred) {
+            if this.link(cx, task) {
+                return Poll::Pending;
+            }
+            // The waker's code may have polled another await of this flow, which met a Stop.
+            // SAFETY: as above.
+            if flow.is_some_and(|f| unsafe { !flow::stands_at(f, this.site) }) {
+                return Poll::Pending;
+            }
         }
         // SAFETY: as above.
         if flow.is_some_and(|f| unsafe { !flow::spend(f) }) {

@@ -1,6 +1,8 @@
 //! Programs that the model test found, in the smallest form that shows what was wrong.
 
-use thence_core::{Deferred, Failure, Scope, Trigger, all, first, flow, join};
+use std::cell::RefCell;
+
+use thence_core::{Deferred, Ends, Failure, Fault, Scope, Step, Trigger, all, first, flow, join};
 
 use crate::common::{Cell, Log, OnDrop, checked, outcome_of};
 
@@ -236,5 +238,190 @@ fn what_first_gives_up_inside_another_drop_is_told_in_the_order_it_arrives() {
         log.expect(&["back 2 after 1 reports"]);
         reports.expect(&["too late"]);
         assert_eq!(end.take().unwrap(), "ok 1");
+    });
+}
+
+#[test]
+fn a_returned_forwarder_whose_source_ends_at_the_request_is_waited_for() {
+    checked(|_| {
+        let (first, d) = Deferred::<u8>::new();
+        let (_source, inner) = Deferred::<u8>::new();
+        let (second, e) = Deferred::<u8>::new();
+        let forwards = d.and_then(move |_| inner);
+        first.fire(1);
+        let asked = e.and_then(move |_| forwards);
+        let seen = Cell::new();
+        let kept = seen.clone();
+        Deferred::<()>::ok(())
+            .map(move |()| {
+                second.fire(2);
+                // It was asked before it ran, so what it returns is asked too, and ends at once.
+                asked.cancel();
+                kept.put(asked);
+            })
+            .report();
+        assert_eq!(outcome_of(seen.take().unwrap()).take().unwrap(), "cancelled");
+    });
+}
+
+/// An error that acts when it is told of a step.
+struct Acting(RefCell<Option<Box<dyn FnOnce()>>>);
+
+impl Acting {
+    fn once(act: impl FnOnce() + 'static) -> Self {
+        Self(RefCell::new(Some(Box::new(act))))
+    }
+}
+
+impl Fault for Acting {
+    type Trail = Ends;
+    type Awaited<T> = Result<T, Self>;
+
+    fn passed(&mut self, trail: &mut Ends, step: Step) {
+        trail.push(step);
+        if let Some(act) = self.0.take() {
+            act();
+        }
+    }
+
+    fn message(&self) -> String {
+        "acting".to_owned()
+    }
+
+    fn steps(&self, trail: &Ends) -> Vec<Step> {
+        trail.steps()
+    }
+
+    fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
+        result
+    }
+}
+
+#[test]
+fn what_an_error_fires_when_it_is_made_ready_has_run_before_that_returns() {
+    checked(|_| {
+        let log = Log::new();
+        let (trigger, d) = Deferred::<u8>::new();
+        let seen = log.clone();
+        d.map(move |n| seen.add(n)).report();
+        let failed = Deferred::<u8, Acting>::err(Acting::once(move || trigger.fire(1)));
+        log.expect(&["1"]);
+        failed.recover(|_| 0).done(drop);
+    });
+}
+
+#[test]
+fn an_error_is_told_of_its_step_before_what_that_step_fired_runs() {
+    checked(|_| {
+        let log = Log::new();
+        let (trigger, d) = Deferred::<u8>::new();
+        let (seen, told) = (log.clone(), log.clone());
+        d.map(move |n| seen.add(n)).report();
+        let failed = Deferred::<u8, Acting>::ok(0).and_then(move |_| {
+            trigger.fire(1);
+            Err::<u8, _>(Acting::once(move || told.add("told")))
+        });
+        log.expect(&["told", "1"]);
+        failed.recover(|_| 0).done(drop);
+    });
+}
+
+#[test]
+fn a_step_that_returns_what_has_failed_is_on_the_trail_though_it_ran_at_once() {
+    checked(|reports| {
+        let (trigger, d) = Deferred::<u8>::new();
+        trigger.fail(Failure::msg("no"));
+        let line = line!() + 1;
+        let failed = Deferred::<u8>::ok(0).and_then(move |_| d);
+        failed
+            .recover(move |failure| {
+                assert!(failure.steps().any(|step| step.site.line() == line));
+                0
+            })
+            .done(drop);
+        reports.expect(&[]);
+    });
+}
+
+#[test]
+fn a_destructor_that_panics_in_a_scope_keeps_nobody_from_its_end() {
+    checked(|reports| {
+        let scope = Scope::new();
+        let (trigger, d) = Deferred::<Option<OnDrop<_>>>::new();
+        scope.add(d);
+        let ended = outcome_of(scope.ended().map_err(|never| match never {}));
+        trigger.fire(Some(OnDrop::new(|| panic!("in a destructor"))));
+        assert_eq!(ended.take().unwrap(), "ok ()");
+        reports.expect(&["panicked in a destructor or a hook: in a destructor"]);
+    });
+}
+
+#[test]
+fn a_destructor_that_fires_does_so_with_the_queue_held_though_its_value_was_ready() {
+    checked(|_| {
+        let log = Log::new();
+        let (trigger, d) = Deferred::<u8>::new();
+        let (seen, dropped) = (log.clone(), log.clone());
+        d.map(move |n| seen.add(n)).report();
+        let value = OnDrop::new(move || {
+            trigger.fire(1);
+            dropped.add("dropped");
+        });
+        Deferred::<_>::ok(value).report();
+        log.expect(&["dropped", "1"]);
+    });
+}
+
+#[test]
+fn what_a_dropped_closure_fires_is_handed_on_before_its_step() {
+    checked(|_| {
+        let log = Log::new();
+        let (own, d) = Deferred::<u8>::new();
+        let (other, e) = Deferred::<u8>::new();
+        let (first, second) = (log.clone(), log.clone());
+        let fires = OnDrop::new(move || other.fire(1));
+        e.map(move |n| first.add(n)).report();
+        d.or_else(move |error| {
+            drop(fires);
+            Err::<u8, _>(error)
+        })
+        .map(move |n| second.add(n))
+        .report();
+        own.fire(2);
+        log.expect(&["1", "2"]);
+    });
+}
+
+#[test]
+fn a_flow_that_a_hook_starts_waits_behind_what_it_fired() {
+    checked(|_| {
+        let log = Log::new();
+        let (trigger, d) = Deferred::<u8>::new();
+        let (fired, started) = (log.clone(), log.clone());
+        d.map(move |n| fired.add(n)).report();
+        while_handing_on(move || {
+            trigger.fire(1);
+            flow(async move {
+                started.add("flow");
+                Ok(())
+            })
+            .report();
+        });
+        log.expect(&["1", "flow"]);
+    });
+}
+
+#[test]
+fn a_step_on_a_ready_value_in_a_hook_waits_behind_what_that_fired() {
+    checked(|_| {
+        let log = Log::new();
+        let (trigger, d) = Deferred::<u8>::new();
+        let (fired, ready) = (log.clone(), log.clone());
+        d.map(move |n| fired.add(n)).report();
+        while_handing_on(move || {
+            trigger.fire(1);
+            Deferred::<u8>::ok(2).map(move |n| ready.add(n)).report();
+        });
+        log.expect(&["1", "2"]);
     });
 }

@@ -30,4 +30,6 @@ pub enum Saw {
     Cancelled,
     Lost,
     Panicked(u32),
+    /// A destructor, a hook, or an error that was told of a step panicked.
+    Destructor(u32),
 }

@@ -5,7 +5,11 @@
 //! older than the step or flow it runs in, so it cannot wait for it; only a chain of plain steps may
 //! be returned into itself, because that is found and ends.
 
-/// The things at hand: Deferreds, triggers, cancellers, scopes, guards of the lock.
+use std::rc::Rc;
+
+use crate::program::{Body, Moment};
+
+/// The things at hand: Deferreds, triggers, cancellers, scopes, guards of the lock, and deeds.
 pub struct Hands<D, T, C, S, G> {
     pub deferreds: Vec<Held<D>>,
     /// With the number of its source.
@@ -13,6 +17,8 @@ pub struct Hands<D, T, C, S, G> {
     pub cancellers: Vec<C>,
     pub scopes: Vec<HeldScope<S>>,
     pub guards: Vec<G>,
+    /// What the next user's code at a moment does, the oldest first.
+    deeds: Vec<(Moment, Rc<Body>)>,
     numbers: u32,
     ages: u32,
 }
@@ -59,6 +65,7 @@ impl<D, T, C, S, G> Hands<D, T, C, S, G> {
             cancellers: Vec::new(),
             scopes: Vec::new(),
             guards: Vec::new(),
+            deeds: Vec::new(),
             numbers: 0,
             ages: 0,
         }
@@ -143,6 +150,16 @@ impl<D, T, C, S, G> Hands<D, T, C, S, G> {
         }
         let at = usize::from(pick) % self.guards.len();
         Some(self.guards.remove(at))
+    }
+
+    pub fn arm(&mut self, moment: Moment, body: &Rc<Body>) {
+        self.deeds.push((moment, body.clone()));
+    }
+
+    /// Takes the oldest deed for this moment.
+    pub fn take_deed(&mut self, moment: Moment) -> Option<Rc<Body>> {
+        let at = self.deeds.iter().position(|(armed, _)| *armed == moment)?;
+        Some(self.deeds.remove(at).1)
     }
 
     pub fn scope(&self, pick: u8) -> Option<&S> {

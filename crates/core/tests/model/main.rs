@@ -1,5 +1,7 @@
 //! Random programs on thence-core and on a reference that is obviously right: the same callbacks in
 //! the same order with the same things seen, the same outcomes, the same reports, and nothing left.
+//! The programs' types are hostile: what core drops, makes, clones or tells may fire, cancel, leave,
+//! attach, start or panic there.
 //!
 //! `THENCE_MODEL_CASES` says how many programs, `THENCE_MODEL_SEED` from which seed, and
 //! `THENCE_MODEL_WORDS` runs one program alone.

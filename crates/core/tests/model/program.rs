@@ -3,7 +3,8 @@
 //! It is read from words of four bytes, and every list of words is a program, so that a generator
 //! may make words as it likes, shrink them one by one, and a fuzzer may give any bytes. A word says
 //! what to do (its first byte), to which of the things at hand (its second), and how. An operation
-//! with a body takes the words after it as what its callback does.
+//! with a body takes the words after it as what its callback does, or what a value, an error, a trail
+//! or a closure does at the moment at which core runs code of its type.
 
 use std::fmt;
 use std::rc::Rc;
@@ -92,11 +93,36 @@ pub enum Op {
     Release {
         guard: u8,
     },
+    /// Puts a deed at hand: the next code of a user's type that runs at this moment does it.
+    Arm {
+        moment: Moment,
+        body: Rc<Body>,
+    },
     /// What the body does happens in a turn: with the queue held, which then runs in portions.
     Turn {
         ops: Vec<Self>,
         budget: usize,
     },
+}
+
+/// When code of a user's type runs inside core.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Moment {
+    /// A value is dropped by nobody's hand.
+    Dropped,
+    /// An error is told of a step.
+    Told,
+    /// An error gives its text to a report.
+    Message,
+    /// The trail of an error is made. Such a deed does not panic.
+    TrailMade,
+    /// The trail of an error is cloned.
+    TrailCloned,
+    /// A flow's own things are dropped. Such a deed panics only where the flow was stopped: what a
+    /// function has returned is lost when one of its locals panics, and that is Rust's affair.
+    FlowGone,
+    /// A closure is dropped that never ran.
+    ClosureGone,
 }
 
 /// Where a value of a source goes that nobody takes.
@@ -226,7 +252,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn op(&mut self) -> Option<Op> {
         let &[kind, pick, how, more] = self.words.next()?;
-        Some(match kind % 44 {
+        Some(match kind % 52 {
             0..4 => Op::Source { back: back(how, more) },
             4 => Op::Ready(end(how)),
             5..15 => self.attach(pick, how, more),
@@ -250,6 +276,11 @@ impl Reader<'_> {
             },
             40 | 41 => Op::Acquire { dropped: how % 4 == 3 },
             42 | 43 => Op::Release { guard: pick },
+            44..52 => {
+                let ops = self.ops(1 + how % 3, false);
+                let body = Body { ops, give: Give::Ok, panics: more % 4 == 3 };
+                Op::Arm { moment: moment(pick), body: Rc::new(body) }
+            }
             _ if self.depth == 0 => {
                 Op::Turn { ops: self.ops(how % 5, false), budget: usize::from(more % 4) + 1 }
             }
@@ -304,6 +335,18 @@ impl Reader<'_> {
         self.depth -= 1;
         self.in_flow = outer;
         ops
+    }
+}
+
+fn moment(pick: u8) -> Moment {
+    match pick % 16 {
+        0..4 => Moment::Dropped,
+        4..9 => Moment::Told,
+        9 => Moment::Message,
+        10 | 11 => Moment::TrailMade,
+        12 => Moment::TrailCloned,
+        13 => Moment::FlowGone,
+        _ => Moment::ClosureGone,
     }
 }
 
@@ -387,6 +430,10 @@ fn list(ops: &[Op], depth: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             }
             Op::Flow { body } => {
                 write!(f, "Flow, giving {:?}", body.give)?;
+                list_body(body, depth, f)?;
+            }
+            Op::Arm { moment, body } => {
+                write!(f, "Arm {moment:?}")?;
                 list_body(body, depth, f)?;
             }
             Op::Turn { ops, budget } => {

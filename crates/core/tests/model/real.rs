@@ -1,17 +1,17 @@
-//! The same programs on thence-core, everything that happens noted.
+//! The same programs on thence-core, everything that happens noted. Its values, errors, trails and
+//! closures do the deeds that the program put at hand: see `act`.
 
-use std::cell::RefCell;
-use std::fmt;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use thence_core::{
-    AllFailed, Canceller, Deferred, Failure, Guard, Kind, Lock, Never, Outcome, Report, Scope,
-    Stop, Trigger, all, first, first_ok, flow, hosting, join,
+    AllFailed, Canceller, Fault, Guard, Kind, Lock, Never, Outcome, Report, Scope, Stop, all,
+    first, first_ok, hosting, join,
 };
 
 use crate::event::{Event, Saw};
 use crate::hands::{Hands, Held, Place};
-use crate::program::{Await, Back, Body, End, Give, Hook, Many, Op, Step};
+use crate::program::{Await, Back, Body, End, Give, Hook, Many, Moment, Op, Step};
 
 /// Everything that happened when the program ran, with the failure hook this thread has; see
 /// [`reported`].
@@ -31,6 +31,7 @@ pub fn reported(report: &Report) {
         Kind::Failed => Saw::Error(number_at_end(report.message())),
         Kind::Panicked => Saw::Panicked(number_at_end(report.message())),
         Kind::Lost => Saw::Lost,
+        Kind::DestructorPanicked => Saw::Destructor(number_at_end(report.message())),
         _ => Saw::Nothing,
     };
     note(Event::Reported { what });
@@ -54,12 +55,16 @@ fn number() -> u32 {
     hands(Hands::number)
 }
 
-type AtHand = Hands<Deferred<Value>, Trigger<Value>, Rc<Canceller>, Rc<Scope>, Guard<()>>;
+type Deferred = thence_core::Deferred<Value, Code>;
+type Trigger = thence_core::Trigger<Value, Code>;
+type AtHand = Hands<Deferred, Trigger, Rc<Canceller>, Rc<Scope>, Guard<()>>;
 
 thread_local! {
     static HANDS: RefCell<AtHand> = RefCell::new(Hands::new());
     static LOCK: RefCell<Lock> = RefCell::default();
     static LOG: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+    /// A label is given to a step that an error was told of already, perhaps.
+    static NAMING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A value: a number that says when nobody's hand took it.
@@ -84,34 +89,77 @@ impl Drop for Value {
     fn drop(&mut self) {
         if let Some(number) = self.0 {
             note(Event::Dropped { number });
+            act(Moment::Dropped);
         }
     }
 }
 
-/// An error: a number.
-#[derive(Debug)]
-struct Code(u32);
-
-impl fmt::Display for Code {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)
+/// Does the oldest deed that was put at hand for this moment.
+fn act(moment: Moment) {
+    if act_calmly(moment) && !std::thread::panicking() {
+        std::panic::resume_unwind(Box::new(number().to_string()));
     }
 }
 
-impl std::error::Error for Code {}
-
-fn failure() -> Failure {
-    Failure::from(Code(number()))
+/// As [`act`], and says whether it should panic instead of doing so.
+fn act_calmly(moment: Moment) -> bool {
+    let Some(deed) = hands(|hands| hands.take_deed(moment)) else { return false };
+    ops(&deed.ops, Place::OUTSIDE);
+    deed.panics
 }
 
-fn code(failure: &Failure) -> u32 {
-    failure.downcast_ref::<Code>().expect("every error of a program is a code").0
+/// An error: a number. It and its trail act whenever core runs code of theirs.
+#[derive(Debug)]
+struct Code(u32);
+
+impl Fault for Code {
+    type Trail = Trail;
+    type Awaited<T> = Result<T, Self>;
+
+    fn passed(&mut self, _: &mut Trail, _: thence_core::Step) {
+        if !NAMING.get() {
+            act(Moment::Told);
+        }
+    }
+
+    fn message(&self) -> String {
+        act(Moment::Message);
+        self.0.to_string()
+    }
+
+    fn steps(&self, _: &Trail) -> Vec<thence_core::Step> {
+        Vec::new()
+    }
+
+    fn awaited<T>(result: Result<T, Self>) -> Result<T, Self> {
+        result
+    }
 }
 
-fn saw(outcome: &Outcome<Value, Failure>) -> Saw {
+struct Trail;
+
+impl Default for Trail {
+    fn default() -> Self {
+        act_calmly(Moment::TrailMade);
+        Self
+    }
+}
+
+impl Clone for Trail {
+    fn clone(&self) -> Self {
+        act(Moment::TrailCloned);
+        Self
+    }
+}
+
+fn fresh_error() -> Code {
+    Code(number())
+}
+
+fn saw(outcome: &Outcome<Value, Code>) -> Saw {
     match outcome {
         Outcome::Ok(value) => Saw::Value(value.number()),
-        Outcome::Err(failure) => Saw::Error(code(failure)),
+        Outcome::Err(error) => Saw::Error(error.0),
         Outcome::Stop(Stop::Cancelled) => Saw::Cancelled,
         Outcome::Stop(Stop::Lost(_)) => Saw::Lost,
         Outcome::Stop(Stop::Panicked(panic)) => Saw::Panicked(number_at_end(panic.message())),
@@ -120,7 +168,7 @@ fn saw(outcome: &Outcome<Value, Failure>) -> Saw {
 }
 
 /// As [`saw`], and takes the value.
-fn seen(outcome: Outcome<Value, Failure>) -> Saw {
+fn seen(outcome: Outcome<Value, Code>) -> Saw {
     let saw = saw(&outcome);
     if let Outcome::Ok(value) = outcome {
         value.take();
@@ -128,10 +176,10 @@ fn seen(outcome: Outcome<Value, Failure>) -> Saw {
     saw
 }
 
-fn outcome(end: End) -> Outcome<Value, Failure> {
+fn outcome(end: End) -> Outcome<Value, Code> {
     match end {
         End::Ok => Outcome::Ok(Value::new()),
-        End::Err => Outcome::Err(failure()),
+        End::Err => Outcome::Err(fresh_error()),
         End::Cancelled => Outcome::Stop(Stop::Cancelled),
         End::Lost => Outcome::Stop(Stop::lost()),
     }
@@ -142,12 +190,23 @@ struct Call {
     who: u32,
     place: Place,
     body: Rc<Body>,
-    owned: RefCell<Option<Deferred<Value>>>,
+    owned: RefCell<Option<Deferred>>,
+    /// It is the closure of a step, and has not run.
+    waits: Cell<bool>,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.waits.get() {
+            act(Moment::ClosureGone);
+        }
+    }
 }
 
 impl Call {
     /// Does what the body does; gives what the closure owned.
-    fn run(&self, saw: Saw) -> Option<Deferred<Value>> {
+    fn run(&self, saw: Saw) -> Option<Deferred> {
+        self.waits.set(false);
         let owned = self.owned.take();
         note(Event::Ran { who: self.who, saw });
         ops(&self.body.ops, self.place);
@@ -162,11 +221,11 @@ impl Call {
         }
     }
 
-    fn run_and_give(&self, saw: Saw) -> Deferred<Value> {
+    fn run_and_give(&self, saw: Saw) -> Deferred {
         let owned = self.run(saw);
         let found = match self.body.give {
             Give::Ok => None,
-            Give::Err => return Deferred::err(failure()),
+            Give::Err => return Deferred::err(fresh_error()),
             Give::Ready(end) => return Deferred::ended(outcome(end)),
             Give::Pending => Some(source(Back::No)),
             Give::Owned(_) => owned,
@@ -178,7 +237,8 @@ impl Call {
 }
 
 fn call(body: &Rc<Body>, place: Place) -> Call {
-    Call { who: number(), place, body: body.clone(), owned: RefCell::default() }
+    let owned = RefCell::default();
+    Call { who: number(), place, body: body.clone(), owned, waits: Cell::new(false) }
 }
 
 fn ops(ops: &[Op], place: Place) {
@@ -258,6 +318,7 @@ fn op(op: &Op, place: Place) {
         Op::ScopeDrop { scope } => drop(hands(|hands| hands.take_scope(*scope))),
         Op::Acquire { dropped } => acquire(*dropped, place),
         Op::Release { guard } => drop(hands(|hands| hands.take_guard(*guard))),
+        Op::Arm { moment, body } => hands(|hands| hands.arm(*moment, body)),
         Op::Turn { ops: inside, budget } => {
             let hold = hosting::hold();
             ops(inside, place);
@@ -270,8 +331,8 @@ fn op(op: &Op, place: Place) {
     }
 }
 
-fn source(back: Back) -> Deferred<Value> {
-    let (trigger, d) = Deferred::new();
+fn source(back: Back) -> Deferred {
+    let (trigger, d) = Deferred::with_error();
     match back {
         Back::No => {}
         Back::Note => trigger.on_unclaimed(|value: Value| {
@@ -291,18 +352,18 @@ fn source(back: Back) -> Deferred<Value> {
     d
 }
 
-fn put(d: Deferred<Value>, place: Place) {
+fn put(d: Deferred, place: Place) {
     hands(|hands| {
         let age = hands.age(place);
         hands.put(d, age);
     });
 }
 
-fn settle(trigger: Trigger<Value>, end: Option<End>) {
+fn settle(trigger: Trigger, end: Option<End>) {
     match end {
         None => drop(trigger),
         Some(End::Ok) => trigger.fire(Value::new()),
-        Some(End::Err) => trigger.fail(failure()),
+        Some(End::Err) => trigger.fail(fresh_error()),
         Some(end) => trigger.settle(outcome(end)),
     }
 }
@@ -344,7 +405,7 @@ fn cancel(pick: u8, place: Place) {
     }
 }
 
-fn attach(held: Held<Deferred<Value>>, step: Step, body: &Rc<Body>, place: Place) {
+fn attach(held: Held<Deferred>, step: Step, body: &Rc<Body>, place: Place) {
     let age = hands(|hands| hands.age(place));
     let Held { d, line, .. } = held;
     let call = call(body, Place::inside(age, Some(line)));
@@ -357,18 +418,19 @@ fn attach(held: Held<Deferred<Value>>, step: Step, body: &Rc<Body>, place: Place
     hands(|hands| hands.deferreds.push(Held { d, age, line }));
 }
 
-fn attached(d: Deferred<Value>, step: Step, call: Call) -> Deferred<Value> {
+fn attached(d: Deferred, step: Step, call: Call) -> Deferred {
+    call.waits.set(!matches!(step, Step::Settled | Step::Shield | Step::Named));
     match step {
         Step::Map => d.map(move |value| {
             call.run(Saw::Value(value.take()));
             Value::new()
         }),
         Step::AndThen => d.and_then(move |value| call.run_and_give(Saw::Value(value.take()))),
-        Step::OrElse => d.or_else(move |error| call.run_and_give(Saw::Error(code(&error)))),
+        Step::OrElse => d.or_else(move |error| call.run_and_give(Saw::Error(error.0))),
         Step::Then => d.then(move |outcome| call.run_and_give(seen(outcome))),
         Step::Recover => d
             .recover(move |error| {
-                call.run(Saw::Error(code(&error)));
+                call.run(Saw::Error(error.0));
                 Value::new()
             })
             .map_err(|never: Never| match never {}),
@@ -377,21 +439,21 @@ fn attached(d: Deferred<Value>, step: Step, call: Call) -> Deferred<Value> {
             let for_error = for_value.clone();
             d.branch(
                 move |value| for_value.run_and_give(Saw::Value(value.take())),
-                move |error| for_error.run_and_give(Saw::Error(code(&error))),
+                move |error| for_error.run_and_give(Saw::Error(error.0)),
             )
         }
         Step::Inspect => d.inspect(move |value| {
             call.run(Saw::Value(value.number()));
         }),
         Step::InspectErr => d.inspect_err(move |error| {
-            call.run(Saw::Error(code(error)));
+            call.run(Saw::Error(error.0));
         }),
         Step::Finally => d.finally(move || {
             call.run(Saw::Nothing);
         }),
         Step::MapErr => d.map_err(move |error| {
-            call.run(Saw::Error(code(&error)));
-            failure()
+            call.run(Saw::Error(error.0));
+            fresh_error()
         }),
         Step::Settled => {
             let who = call.who;
@@ -403,19 +465,24 @@ fn attached(d: Deferred<Value>, step: Step, call: Call) -> Deferred<Value> {
                 .map_err(|never| match never {})
         }
         Step::Shield => d.shield(),
-        Step::Named => d.named("named"),
+        Step::Named => {
+            NAMING.set(true);
+            let d = d.named("named");
+            NAMING.set(false);
+            d
+        }
     }
 }
 
 fn start_flow(body: &Rc<Body>, place: Place) {
     let age = hands(|hands| hands.age(place));
     let call = call(body, Place::inside(age, None));
-    let d = flow(run_flow(call));
+    let d = Deferred::from_future(run_flow(call));
     hands(|hands| hands.put(d, age));
 }
 
-async fn run_flow(call: Call) -> Result<Value, Failure> {
-    let _gone = Gone(call.who);
+async fn run_flow(call: Call) -> Result<Value, Code> {
+    let gone = Gone { who: call.who, returns: Cell::new(false) };
     note(Event::Ran { who: call.who, saw: Saw::Nothing });
     for one in &call.body.ops {
         let Op::Await { on, how } = one else {
@@ -432,20 +499,32 @@ async fn run_flow(call: Call) -> Result<Value, Failure> {
             (Outcome::Ok(value), _) => {
                 value.take();
             }
-            (Outcome::Err(error), Await::Try) => return Err(error),
+            (Outcome::Err(error), Await::Try) => {
+                gone.returns.set(true);
+                return Err(error);
+            }
             _ => {}
         }
     }
     call.panic_if_it_does();
-    if let Give::Err = call.body.give { Err(failure()) } else { Ok(Value::new()) }
+    gone.returns.set(true);
+    if let Give::Err = call.body.give { Err(fresh_error()) } else { Ok(Value::new()) }
 }
 
 /// What a flow has on its stack.
-struct Gone(u32);
+struct Gone {
+    who: u32,
+    returns: Cell<bool>,
+}
 
 impl Drop for Gone {
     fn drop(&mut self) {
-        note(Event::Gone { who: self.0 });
+        note(Event::Gone { who: self.who });
+        if self.returns.get() {
+            act_calmly(Moment::FlowGone);
+        } else {
+            act(Moment::FlowGone);
+        }
     }
 }
 
@@ -486,12 +565,12 @@ fn wait_for_many(many: Many, picks: &[u8], dropped: bool, place: Place) {
                 return drop(first_ok);
             }
             let who = number();
-            first_ok.map_err(move |failed: AllFailed<Failure>| {
+            first_ok.map_err(move |failed: AllFailed<Code>| {
                 note(Event::Ran { who, saw: Saw::Nothing });
                 for error in failed.errors() {
-                    note(Event::Part { who, number: code(error) });
+                    note(Event::Part { who, number: error.0 });
                 }
-                failure()
+                fresh_error()
             })
         }
     };

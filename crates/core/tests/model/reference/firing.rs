@@ -42,13 +42,21 @@ impl Reference {
 
     /// It has ended: "exactly once". Whoever holds it has it; otherwise it is handed on, behind
     /// what is handed on already.
+    /// Where a step's place was taken, what it returned has its place here.
     pub(super) fn end(&mut self, id: Id, out: Out) {
+        let mut id = id;
+        while let Waiter::Cell(waiter) = self.cells[id].waiter
+            && self.is_left_out(waiter)
+        {
+            self.cells[id].state = State::Taken;
+            id = waiter;
+        }
         self.cells[id].state = State::Ended(out);
         let is_first = !self.handing && self.ended.is_empty();
         match self.cells[id].waiter {
-            Waiter::Held => {}
+            Waiter::Held if is_first => {}
             Waiter::Nobody if is_first => self.unclaimed(id),
-            _ => self.ended.push_back(id),
+            _ => self.hand_on_in_turn(id),
         }
     }
 
@@ -60,6 +68,7 @@ impl Reference {
             return;
         }
         while let Some(id) = self.ended.pop_front() {
+            self.cells[id].listed = false;
             let rest = std::mem::take(&mut self.ended);
             self.hand(id);
             self.ended.extend(rest);
@@ -68,6 +77,14 @@ impl Reference {
     }
 
     pub(super) fn hand(&mut self, id: Id) {
+        if let State::Queued = self.cells[id].state {
+            self.queue.push_back(id);
+            return;
+        }
+        if !self.is_ended(id) {
+            // It was left or taken meanwhile.
+            return;
+        }
         let lane = self.cells[id].lane();
         match self.cells[id].waiter {
             Waiter::Nobody => self.unclaimed(id),
@@ -76,7 +93,6 @@ impl Reference {
                 let out = self.take(id);
                 self.arrived(gathering, index, out);
             }
-            Waiter::Owned { scope } => self.ended_in_scope(scope, id),
             Waiter::Cell(waiter) => match &mut self.cells[waiter].what {
                 What::Flow(flow) => {
                     flow.woken = true;
@@ -92,7 +108,8 @@ impl Reference {
                 }
                 _ => {
                     let out = self.take(id);
-                    self.end(waiter, out);
+                    self.cells[waiter].state = State::Running;
+                    self.finish_step(waiter, out);
                 }
             },
         }
@@ -103,14 +120,37 @@ impl Reference {
         self.queue.push_back(id);
     }
 
+    /// The first poll of a flow, behind what ended before it.
+    pub(super) fn enqueue_in_turn(&mut self, id: Id) {
+        self.cells[id].state = State::Queued;
+        self.hand_on_in_turn(id);
+    }
+
     /// Attaching: behind what is pending it waits; on what has ended it has its input.
     pub(super) fn attach(&mut self, to: Id, work: Work) -> Id {
+        let at_once = self.runs_at_once(to, &work);
         let id = self.cell(What::Step(work), Some(to));
+        self.cells[id].at_once = at_once;
         self.cells[to].waiter = Waiter::Cell(id);
         if self.is_ended(to) {
-            self.ended.push_back(to);
+            self.hand_on_in_turn(to);
             self.settle();
         }
         id
+    }
+
+    /// One that has ended and waits to be handed on already keeps its place.
+    pub(super) fn hand_on_in_turn(&mut self, id: Id) {
+        if !std::mem::replace(&mut self.cells[id].listed, true) {
+            self.ended.push_back(id);
+        }
+    }
+
+    /// The end of a step, a forwarder or a source: an error is told of it, then it has ended.
+    pub(super) fn finish_step(&mut self, id: Id, out: Out) {
+        if let Out::Err(_) | Out::AllFailed(_) = out {
+            self.tell_of_step(id);
+        }
+        self.end(id, out);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Flow, Id, Out, Reference, State, Waiter, What, Work};
 use crate::event::{Event, Saw};
-use crate::program::{Await, Give, Op};
+use crate::program::{Await, Give, Moment, Op};
 
 impl Reference {
     pub(super) fn poll(&mut self, id: Id) {
@@ -35,9 +35,11 @@ impl Reference {
                 return self.end_flow(id, end);
             }
         }
-        let end = if call.body.panics {
-            Out::Panicked(self.hands.number())
-        } else if let Give::Err = call.body.give {
+        if call.body.panics {
+            let number = self.hands.number();
+            return self.while_unwinding(true, |this| this.end_flow(id, Out::Panicked(number)));
+        }
+        let end = if let Give::Err = call.body.give {
             Out::Err(vec![self.hands.number()])
         } else {
             self.value()
@@ -67,6 +69,9 @@ impl Reference {
             Out::Ok(_) | Out::Err(_) => out.saw(),
             _ => return Some(out),
         };
+        if let Out::Err(_) = out {
+            self.guarded(Moment::Told);
+        }
         self.log.push(Event::Ran { who, saw: seen });
         match (out, how) {
             (out @ Out::Err(_), Await::Try) => Some(out),
@@ -74,10 +79,19 @@ impl Reference {
         }
     }
 
+    /// A flow that has returned has dropped what it had before; one that is stopped drops it now.
     pub(super) fn end_flow(&mut self, id: Id, out: Out) {
         let who = self.flow(id).call.who;
         self.log.push(Event::Gone { who });
-        self.end(id, out);
+        match out {
+            Out::Ok(_) => self.act_calmly(Moment::FlowGone),
+            Out::Err(_) => {
+                self.act_calmly(Moment::FlowGone);
+                self.make_trail();
+            }
+            _ => self.guarded(Moment::FlowGone),
+        }
+        self.finish_step(id, out);
     }
 
     pub(super) fn flow(&mut self, id: Id) -> &mut Flow {

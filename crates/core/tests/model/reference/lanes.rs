@@ -2,7 +2,7 @@
 
 use super::{Call, Id, Lane, Out, Reference, State, Waiter, What, Work};
 use crate::event::{Event, Saw};
-use crate::program::{Back, Give, Step};
+use crate::program::{Back, End, Give, Moment, Step};
 
 impl Work {
     /// The lanes a step has a callback for. "`map`, `and_then`, `recover`, `or_else` never see a
@@ -17,7 +17,12 @@ impl Work {
                 Step::Settled | Step::Shield | Step::Named => false,
             },
             Self::Takes { lane: wanted, .. } => lane == *wanted,
-            Self::Passes | Self::Settled | Self::Shield | Self::Report => false,
+            Self::Passes
+            | Self::Settled
+            | Self::Shield
+            | Self::Report
+            | Self::Aside
+            | Self::Owned { .. } => false,
         }
     }
 
@@ -28,26 +33,50 @@ impl Work {
 }
 
 impl Reference {
-    /// A lane passed through.
+    /// A lane passed through. "They run at once, with the queue held": what its values, its error
+    /// and its closure do meanwhile, in this order, comes before its end.
     pub(super) fn pass(&mut self, id: Id, out: Out) {
+        self.cells[id].state = State::Running;
         self.delivered(id, &out);
         let What::Step(work) = &mut self.cells[id].what else { unreachable!("only steps pass") };
-        let owned = if let Work::Callback { call, .. } = work { call.owned.take() } else { None };
         let out = match work {
-            Work::Settled => Out::Settled(Box::new(out)),
-            Work::Report => match out {
-                Out::Ok(items) => {
-                    self.drop_values(&items);
-                    Out::Ok(Vec::new())
+            Work::Settled => {
+                if let Out::Err(_) | Out::AllFailed(_) = out {
+                    // One that panics is reported, and the error goes on without its trail.
+                    self.guarded(Moment::TrailCloned);
                 }
-                out => out,
-            },
+                Out::Settled(Box::new(out))
+            }
+            Work::Report => self.without_value(out),
+            Work::Owned { scope, member } => {
+                let (scope, member) = (*scope, *member);
+                let out = self.without_value(out);
+                self.ended_in_scope(scope, member);
+                out
+            }
+            Work::Callback { call, .. } => {
+                let owned = call.owned.take();
+                self.held(|this| {
+                    let panic = this.act(Moment::ClosureGone);
+                    if let Some(owned) = owned {
+                        this.while_unwinding(panic.is_some(), |this| this.leave(owned));
+                    }
+                    this.report_panic(panic);
+                });
+                out
+            }
             _ => out,
         };
-        // A closure that will not run lets go of what it owns once its step has ended.
-        self.end(id, out);
-        if let Some(owned) = owned {
-            self.leave(owned);
+        self.finish_step(id, out);
+    }
+
+    fn without_value(&mut self, out: Out) -> Out {
+        match out {
+            Out::Ok(items) => {
+                self.drop_values(&items);
+                Out::Ok(Vec::new())
+            }
+            out => out,
         }
     }
 
@@ -73,15 +102,21 @@ impl Reference {
         self.ops(&call.body.ops, call.place);
         if call.body.panics {
             let number = self.hands.number();
-            if let Some(owned) = call.owned {
-                self.leave(owned);
-            }
-            // A value that it had in its hand is gone; what is unhandled must not be swallowed.
-            match (step, out) {
-                (Step::Inspect | Step::Finally, Out::Ok(items)) => self.drop_values(&items),
-                (Step::InspectErr | Step::Finally, out) => self.let_go(out),
-                _ => {}
-            }
+            self.while_unwinding(true, |this| {
+                if let Some(owned) = call.owned {
+                    this.leave(owned);
+                }
+                // A value that it had in its hand is gone; what is unhandled must not be swallowed.
+                match (step, out) {
+                    (Step::Inspect, Out::Ok(items)) => this.drop_values(&items),
+                    (Step::Finally, Out::Ok(mut items)) => {
+                        items.iter_mut().for_each(|item| item.back = Back::No);
+                        this.let_go(Out::Ok(items));
+                    }
+                    (Step::InspectErr | Step::Finally, out) => this.let_go(out),
+                    _ => {}
+                }
+            });
             return self.end(id, Out::Panicked(number));
         }
         match step {
@@ -91,11 +126,12 @@ impl Reference {
             }
             Step::MapErr => {
                 let number = self.hands.number();
-                self.end(id, Out::Err(vec![number]));
+                self.make_trail();
+                self.finish_step(id, Out::Err(vec![number]));
             }
-            Step::Inspect | Step::InspectErr | Step::Finally => self.end(id, out),
+            Step::Inspect | Step::InspectErr | Step::Finally => self.finish_step(id, out),
             _ => match self.given(&call) {
-                Ok(out) => self.end(id, out),
+                Ok(out) => self.finish_step(id, out),
                 Err(inner) => self.returned(id, inner),
             },
         }
@@ -117,25 +153,30 @@ impl Reference {
                 self.log.extend(items.iter().map(|item| Event::Part { who, number: item.number }));
                 None
             }
-            Out::Err(numbers) => {
+            Out::Err(numbers) | Out::AllFailed(numbers) => {
                 self.log.extend(numbers.iter().map(|number| Event::Part { who, number: *number }));
                 Some(self.hands.number())
             }
             _ => None,
         };
         let out = match number {
-            Some(number) => Out::Err(vec![number]),
+            Some(number) => {
+                self.make_trail();
+                // The trail of what failed before begins that of the error made of it.
+                self.guarded(Moment::Told);
+                Out::Err(vec![number])
+            }
             None => self.value(),
         };
-        self.end(id, out);
+        self.finish_step(id, out);
     }
 
     /// What a callback gives: an outcome, or a Deferred to wait for.
     pub(super) fn given(&mut self, call: &Call) -> Result<Out, Id> {
         let found = match call.body.give {
             Give::Ok => None,
-            Give::Err => return Ok(Out::Err(vec![self.hands.number()])),
-            Give::Ready(end) => return Ok(self.out(end, Back::No)),
+            Give::Err => return Ok(self.made(End::Err)),
+            Give::Ready(end) => return Ok(self.made(end)),
             Give::Pending => Some(self.source(Back::No)),
             Give::Owned(_) => call.owned,
             Give::Found(pick) => self.hands.take(pick, call.place).map(|held| held.d),
@@ -156,7 +197,7 @@ impl Reference {
         }
         if self.is_ended(inner) {
             let out = self.take(inner);
-            return self.end(id, out);
+            return self.finish_step(id, out);
         }
         let mut at = Some(inner);
         while let Some(above) = at {
@@ -166,6 +207,7 @@ impl Reference {
             }
             at = self.cells[above].up.filter(|_| self.is_pending(above));
         }
+        self.replaced(id, inner);
         self.cells[id].what = What::Forward;
         self.cells[id].state = State::Pending;
         self.cells[id].up = Some(inner);

@@ -3,7 +3,7 @@
 use super::{Canceller, Id, Item, Out, Reference, State, Waiter, What, Work};
 use crate::event::Event;
 use crate::hands::Place;
-use crate::program::{Back, End, Hook};
+use crate::program::{Back, End, Hook, Moment};
 
 impl Reference {
     /// "Leave: dropping a Deferred only stops waiting."
@@ -77,7 +77,7 @@ impl Reference {
             self.held(|this| this.hook(hook));
         }
         if !hooked && self.is_pending(id) {
-            self.end(id, Out::Cancelled);
+            self.end_source(id, Out::Cancelled);
         }
     }
 
@@ -136,20 +136,41 @@ impl Reference {
     /// cancel request: `Stop(Cancelled)`." What comes after a source has stopped is ignored; a value
     /// goes back.
     pub(super) fn settle_trigger(&mut self, id: Id, end: Option<End>) {
-        let What::Source { back, hooks, .. } = &mut self.cells[id].what else { return };
-        let back = *back;
-        hooks.clear();
+        let What::Source { back, .. } = self.cells[id].what else { return };
         let out = match end {
             Some(end) => self.out(end, back),
             None if self.cells[id].asked => Out::Cancelled,
             None => Out::Lost,
         };
+        if let Out::Err(_) = out {
+            // Before the look at the state: this may be what ends it.
+            self.make_trail();
+        }
         if self.is_pending(id) {
-            self.end(id, out);
-        } else if let Out::Ok(items) = out {
-            self.held(|this| this.give_back(&items));
+            self.end_source(id, out);
+        } else if end.is_some() {
+            self.ignore(id, &out);
         }
         self.settle();
+    }
+
+    /// What comes after the end uses the way back up.
+    fn ignore(&mut self, id: Id, out: &Out) {
+        if let What::Source { back, .. } = &mut self.cells[id].what {
+            *back = Back::No;
+        }
+        if let Out::Ok(items) = out {
+            self.held(|this| this.give_back(items));
+        }
+    }
+
+    /// The end begins: it needs no canceller any more.
+    pub(super) fn end_source(&mut self, id: Id, out: Out) {
+        if let What::Source { hooks, .. } = &mut self.cells[id].what {
+            hooks.clear();
+        }
+        self.cells[id].state = State::Running;
+        self.finish_step(id, out);
     }
 
     /// "What they yield goes back where it came from when the source is a stream of things;
@@ -158,10 +179,10 @@ impl Reference {
         for item in items {
             let Item { number, back } = *item;
             match back {
-                Back::No => self.log.push(Event::Dropped { number }),
+                Back::No => self.drop_value(number),
                 Back::Note => {
                     self.log.push(Event::Back { number });
-                    self.log.push(Event::Dropped { number });
+                    self.drop_value(number);
                 }
                 Back::Next(pick) => self.held(|this| this.give_to_next(number, pick)),
             }
@@ -171,16 +192,14 @@ impl Reference {
     pub(super) fn give_to_next(&mut self, number: u32, pick: u8) {
         self.log.push(Event::Back { number });
         let Some(next) = self.hands.take_trigger(pick) else {
-            self.log.push(Event::Dropped { number });
-            return;
+            return self.drop_value(number);
         };
-        let What::Source { back, hooks, .. } = &mut self.cells[next].what else { return };
-        let items = vec![Item { number, back: *back }];
-        hooks.clear();
+        let What::Source { back, .. } = self.cells[next].what else { return };
+        let items = vec![Item { number, back }];
         if self.is_pending(next) {
-            self.end(next, Out::Ok(items));
+            self.end_source(next, Out::Ok(items));
         } else {
-            self.held(|this| this.give_back(&items));
+            self.ignore(next, &Out::Ok(items));
         }
         self.settle();
     }

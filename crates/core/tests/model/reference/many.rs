@@ -1,7 +1,7 @@
 //! Waiting for many (DESIGN.md §3.1): "each ends when all of its inputs have ended: losers are
 //! cancelled and their end waited for".
 
-use super::{Canceller, Gathering, Id, Item, Out, Reference, Waiter, What};
+use super::{Canceller, Gathering, Id, Item, Out, Reference, Told, Waiter, What, Work};
 use crate::program::{Back, Many};
 
 impl Reference {
@@ -12,7 +12,15 @@ impl Reference {
                 Many::First | Many::FirstOk => Out::Lost,
             });
         }
+        let inputs: Vec<Id> = match many {
+            Many::Join => inputs.into_iter().map(|id| self.attach(id, Work::Aside)).collect(),
+            _ => inputs,
+        };
         let result = self.plain_source(Back::No);
+        if let Many::FirstOk = many {
+            // It fails with an error of core's own.
+            self.cells[result].told = Told::Nothing;
+        }
         let gathering = self.gatherings.len();
         if let What::Source { hooks, hooked, .. } = &mut self.cells[result].what {
             hooks.push(Canceller::Members(gathering));
@@ -32,7 +40,7 @@ impl Reference {
             for (index, input) in inputs.into_iter().enumerate() {
                 this.cells[input].waiter = Waiter::Member { gathering, index };
                 if this.is_ended(input) {
-                    this.ended.push_back(input);
+                    this.hand_on_in_turn(input);
                     this.hand_on();
                 }
             }
@@ -88,13 +96,13 @@ impl Reference {
                 out
             }
             (None, Many::FirstOk) if failed.is_empty() => stopped.take().unwrap_or(Out::Lost),
-            (None, Many::FirstOk) => Out::Err(failed),
+            (None, Many::FirstOk) => Out::AllFailed(failed),
             (None, _) => Out::Ok(values),
         };
         if let Some(untold) = untold {
             self.tell(&untold);
         }
-        self.end(result, out);
+        self.end_source(result, out);
         self.settle();
     }
 

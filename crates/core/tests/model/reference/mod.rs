@@ -5,6 +5,7 @@
 //! wait its turn stands in a list. Each rule is one function; the words of the contract stand above
 //! it.
 
+mod deeds;
 mod firing;
 mod flows;
 mod lanes;
@@ -41,6 +42,8 @@ enum Out {
     /// The lock, for whoever has it.
     Guard,
     Err(Vec<u32>),
+    /// The errors of a `first_ok`.
+    AllFailed(Vec<u32>),
     Cancelled,
     Lost,
     Panicked(u32),
@@ -61,6 +64,23 @@ struct Cell {
     asked: bool,
     /// What it waits for.
     up: Option<Id>,
+    /// Whether an error is told of it: see [`Told`].
+    told: Told,
+    /// A step on what had ended, which ran while it was attached.
+    at_once: bool,
+    /// It stands in the list of what is handed on.
+    listed: bool,
+}
+
+/// What an error is told of when a cell ends with it.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Told {
+    /// Of nothing: another stands in the place of this step, or its error tells nobody.
+    Nothing,
+    /// Of this step.
+    Itself,
+    /// Of the step whose place was taken, and of this one.
+    Both,
 }
 
 enum What {
@@ -96,13 +116,7 @@ enum Waiter {
     /// A step or a flow.
     Cell(Id),
     /// One of many.
-    Member {
-        gathering: usize,
-        index: usize,
-    },
-    Owned {
-        scope: usize,
-    },
+    Member { gathering: usize, index: usize },
 }
 
 enum Work {
@@ -120,6 +134,13 @@ enum Work {
     Takes {
         who: u32,
         lane: Lane,
+    },
+    /// One of a `join`, which puts its value aside.
+    Aside,
+    /// The member of a scope.
+    Owned {
+        scope: usize,
+        member: Id,
     },
 }
 
@@ -168,6 +189,9 @@ struct Gathering {
 struct Scope {
     members: Vec<Id>,
     waiting: Vec<Id>,
+    /// How many operations on it are under way: they hold it, too.
+    held: u32,
+    dropped: bool,
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -198,6 +222,8 @@ struct Reference {
     line: VecDeque<Id>,
     /// How many callbacks, hooks and holds there are around what happens now.
     busy: u32,
+    /// A callback's panic unwinds: what panics now would end the process, so nothing does.
+    unwinding: bool,
     log: Vec<Event>,
 }
 
@@ -205,7 +231,7 @@ impl Cell {
     fn lane(&self) -> Lane {
         match self.state {
             State::Ended(Out::Ok(_) | Out::Settled(_) | Out::Guard) => Lane::Ok,
-            State::Ended(Out::Err(_)) => Lane::Err,
+            State::Ended(Out::Err(_) | Out::AllFailed(_)) => Lane::Err,
             _ => Lane::Stop,
         }
     }
@@ -216,7 +242,9 @@ impl Out {
         match self {
             Self::Ok(items) => items.last().map_or(Saw::Nothing, |item| Saw::Value(item.number)),
             Self::Settled(_) | Self::Guard => Saw::Nothing,
-            Self::Err(numbers) => numbers.last().map_or(Saw::Nothing, |n| Saw::Error(*n)),
+            Self::Err(numbers) | Self::AllFailed(numbers) => {
+                numbers.last().map_or(Saw::Nothing, |n| Saw::Error(*n))
+            }
             Self::Cancelled => Saw::Cancelled,
             Self::Lost => Saw::Lost,
             Self::Panicked(number) => Saw::Panicked(*number),

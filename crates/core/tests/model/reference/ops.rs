@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::{
-    Call, Canceller, Cell, Flow, Id, Item, Lane, Out, Reference, Scope, State, Waiter, What, Work,
+    Call, Canceller, Cell, Flow, Id, Item, Lane, Out, Reference, Scope, State, Told, Waiter, What,
+    Work,
 };
 use crate::event::Event;
 use crate::hands::{Hands, Held, Place};
-use crate::program::{Back, Body, End, Give, Hook, Many, Op, Step};
+use crate::program::{Back, Body, End, Give, Hook, Many, Moment, Op, Step};
 
 impl Reference {
     pub(super) fn new() -> Self {
@@ -27,6 +28,7 @@ impl Reference {
             locked: false,
             line: VecDeque::new(),
             busy: 0,
+            unwinding: false,
             log: Vec::new(),
         }
     }
@@ -44,7 +46,7 @@ impl Reference {
                 self.put(id, place);
             }
             Op::Ready(end) => {
-                let out = self.out(*end, Back::No);
+                let out = self.made(*end);
                 let id = self.ready(out);
                 self.put(id, place);
             }
@@ -89,7 +91,7 @@ impl Reference {
                 let call = self.call(body, Place::inside(age, None));
                 let flow = Flow { call, at: 0, awaits: None, woken: false };
                 let id = self.cell(What::Flow(flow), None);
-                self.enqueue(id);
+                self.enqueue_in_turn(id);
                 self.settle();
                 self.hands.put(id, age);
             }
@@ -102,12 +104,12 @@ impl Reference {
             Op::ScopeAdd { scope, on } => {
                 if let Some((scope, id)) = self.hands.take_for_scope(*scope, *on, place) {
                     let scope = *scope;
-                    self.add_to_scope(scope, id);
+                    self.while_held(scope, |this| this.add_to_scope(scope, id));
                 }
             }
             Op::ScopeCancel { scope } => {
                 if let Some(scope) = self.hands.scope(*scope).copied() {
-                    self.cancel_scope(scope);
+                    self.while_held(scope, |this| this.cancel_scope(scope));
                 }
             }
             Op::ScopeEnded { scope } => {
@@ -121,7 +123,7 @@ impl Reference {
             }
             Op::ScopeDrop { scope } => {
                 if let Some(scope) = self.hands.take_scope(*scope) {
-                    self.cancel_scope(scope);
+                    self.drop_scope(scope);
                 }
             }
             Op::Acquire { dropped } => {
@@ -139,6 +141,7 @@ impl Reference {
                     self.release();
                 }
             }
+            Op::Arm { moment, body } => self.hands.arm(*moment, body),
             Op::Turn { ops, budget } => {
                 self.held(|this| this.ops(ops, place));
                 while !self.queue.is_empty() {
@@ -283,6 +286,9 @@ impl Reference {
             waiter: Waiter::Held,
             asked: false,
             up,
+            told: Told::Itself,
+            at_once: false,
+            listed: false,
         });
         self.cells.len() - 1
     }
@@ -292,6 +298,17 @@ impl Reference {
             State::Ended(out) => out,
             _ => unreachable!("it has ended, and nobody took that"),
         }
+    }
+
+    /// A Deferred that has ended is made: an error is told where.
+    pub(super) fn made(&mut self, end: End) -> Out {
+        let out = self.out(end, Back::No);
+        if let Out::Err(_) = out {
+            self.make_trail();
+            self.guarded(Moment::Told);
+            self.settle();
+        }
+        out
     }
 
     pub(super) fn value(&mut self) -> Out {

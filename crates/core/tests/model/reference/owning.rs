@@ -1,15 +1,13 @@
 //! What owns: scopes (DESIGN.md §3.4), and the lock.
 
-use super::{Canceller, Id, Out, Reference, Waiter, What};
+use super::{Canceller, Id, Out, Reference, What, Work};
 use crate::program::Back;
 
 impl Reference {
     pub(super) fn add_to_scope(&mut self, scope: usize, id: Id) {
-        if self.is_ended(id) {
-            return self.report(id);
-        }
-        self.cells[id].waiter = Waiter::Owned { scope };
         self.scopes[scope].members.push(id);
+        let step = self.attach(id, Work::Owned { scope, member: id });
+        self.leave(step);
     }
 
     pub(super) fn ended_in_scope(&mut self, scope: usize, id: Id) {
@@ -20,15 +18,11 @@ impl Reference {
                 self.settle_scope_end(waiting);
             }
         }
-        match self.take(id) {
-            Out::Ok(items) => self.drop_values(&items),
-            out => self.let_go(out),
-        }
     }
 
     pub(super) fn settle_scope_end(&mut self, waiting: Id) {
         if self.is_pending(waiting) {
-            self.end(waiting, Out::Ok(Vec::new()));
+            self.end_source(waiting, Out::Ok(Vec::new()));
         }
         self.settle();
     }
@@ -42,6 +36,23 @@ impl Reference {
             }
         });
         self.settle();
+    }
+
+    pub(super) fn drop_scope(&mut self, scope: usize) {
+        self.scopes[scope].dropped = true;
+        if self.scopes[scope].held == 0 {
+            self.cancel_scope(scope);
+        }
+    }
+
+    /// Whoever drops it meanwhile was not the last to hold it.
+    pub(super) fn while_held(&mut self, scope: usize, f: impl FnOnce(&mut Self)) {
+        self.scopes[scope].held += 1;
+        f(self);
+        self.scopes[scope].held -= 1;
+        if self.scopes[scope].dropped {
+            self.drop_scope(scope);
+        }
     }
 
     pub(super) fn scope_ended(&mut self, scope: usize) -> Id {
@@ -75,7 +86,7 @@ impl Reference {
             self.locked = false;
             return;
         };
-        self.end(next, Out::Guard);
+        self.end_source(next, Out::Guard);
         self.settle();
     }
 
@@ -83,7 +94,7 @@ impl Reference {
         let before = self.line.len();
         self.line.retain(|waiting| *waiting != id);
         if self.line.len() < before {
-            self.end(id, Out::Cancelled);
+            self.end_source(id, Out::Cancelled);
             self.settle();
         }
     }
