@@ -408,10 +408,9 @@ impl<T: 'static, E: Fault> Deferred<T, E> {
             },
             Inner::Ready(ready) => ready.into_slot(),
         };
-        if (W::GIVES_OUTCOME && !slot.is_ok()) || cx().is_handing() {
-            // Only a node can tell of it, should nobody take it, or wait its turn.
-            let ended = Handle::ended(cx(), slot, site);
-            return Deferred(Inner::Node(ended.attach(cx(), work, site)));
+        if W::GIVES_OUTCOME && !slot.is_ok() {
+            // Only a node can tell of it, should nobody take it.
+            return step_on_node(slot, work, site);
         }
         step_on_ready(slot, work, site)
     }
@@ -427,6 +426,13 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
     let step = Step { site, label: None };
     let cx = cx();
     if W::LANES & slot.lane() == 0 {
+        if cx.is_handing() {
+            // Only a node can wait its turn.
+            return step_on_node(slot, work, site);
+        }
+        if slot.is_ok() && !std::mem::needs_drop::<W>() && !std::mem::needs_drop::<T>() {
+            return Deferred::ready(work.pass(slot, Passing::READY), site);
+        }
         // As a step that waited would: what its closure and its error do is done before anything
         // that it sets off.
         let slot = cx.while_handing(|| {
@@ -446,7 +452,10 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
     }
     // A value goes in and comes out in parts; see `Ending::put`.
     let ran = match slot {
-        Slot::Ok(value) => cx.run_now(site, || told_of(work.call(Slot::Ok(value)), step)),
+        Slot::Ok(value) => cx.run_now(site, || {
+            let next = work.call(Slot::Ok(value));
+            if has_failed(&next) { told_of(next, step) } else { next }
+        }),
         slot => cx.run_now(site, || told_of(work.call(slot), step)),
     };
     match ran {
@@ -457,8 +466,28 @@ fn step_on_ready<W: Work<T, E>, T: 'static, E: Fault>(
     }
 }
 
-/// Tells an error of the step that gave it, before anything runs that its callback set off.
+/// A step on an outcome that was there, on a node of its own.
+#[cold]
+fn step_on_node<W: Work<T, E>, T: 'static, E: Fault>(
+    slot: Slot<T, E>,
+    work: W,
+    site: Site,
+) -> Deferred<W::Value, W::Error> {
+    let ended = Handle::ended(cx(), slot, site);
+    Deferred(Inner::Node(ended.attach(cx(), work, site)))
+}
+
 #[inline]
+fn has_failed<T: 'static, E: Fault>(next: &Next<T, E>) -> bool {
+    match next {
+        Next::Done(slot) => matches!(slot, Slot::Err(..)),
+        Next::Wait(Deferred(Inner::Node(handle))) => handle.has_failed(),
+        Next::Wait(_) => false,
+    }
+}
+
+/// Tells an error of the step that gave it, before anything runs that its callback set off.
+#[cold]
 fn told_of<T: 'static, E: Fault>(next: Next<T, E>, step: Step) -> Next<T, E> {
     let mut slot = match next {
         Next::Done(slot @ Slot::Err(..)) => slot,

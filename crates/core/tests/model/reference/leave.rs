@@ -3,7 +3,7 @@
 use super::{Canceller, Id, Item, Out, Reference, State, Waiter, What, Work};
 use crate::event::Event;
 use crate::hands::Place;
-use crate::program::{Back, End, Hook, Moment};
+use crate::program::{Back, End, Hook};
 
 impl Reference {
     /// "Leave: dropping a Deferred only stops waiting."
