@@ -185,7 +185,11 @@ in_time() {
     sleep 0.2
   done
   if $terminal; then printf '\r\033[K'; fi
+  local status
   { wait "$running"; } 2>/dev/null
+  status=$?
+  running=0
+  return "$status"
 }
 
 progress() {
@@ -195,7 +199,9 @@ progress() {
   printf '\r\033[K%s' "${line:0:$((width - 1))}"
 }
 
+# `kill -- -0` would end whoever called this.
 end_of_running() {
+  [ "$running" -gt 0 ] || return 0
   kill -TERM -- "-$running"
   sleep 2
   kill -KILL -- "-$running"

@@ -358,7 +358,7 @@ impl Panic {
 
     /// The site of the step whose callback panicked.
     ///
-    /// None of a panic that somebody else caught.
+    /// `None` if the panic was caught outside a step.
     ///
     /// ```
     /// # use thence_core::{Deferred, Outcome, Stop};

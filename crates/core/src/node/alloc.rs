@@ -342,7 +342,7 @@ impl Drop for Reaper {
 
 thread_local! {
     static REAPER: Reaper = const { Reaper };
-    // Boxes, since it is these that are kept.
+    // `Vec<Box<_>>` on purpose: the boxes themselves are reused.
     #[allow(clippy::vec_box)]
     static EXTRAS: RefCell<Vec<Box<Extra>>> = const { RefCell::new(Vec::new()) };
 }

@@ -156,7 +156,8 @@ fn awaits(f: Node<'_>, wanted: Node<'_>) -> bool {
 }
 
 thread_local! {
-    /// Requests that wait, each with a count. (Without a destructor: the thread may be gone.)
+    /// Requests that wait, each with a count. What is left when the thread ends is leaked: a count
+    /// has no destructor that could look for a thread which is gone.
     static WAITING: RefCell<VecDeque<Counted>> = const { RefCell::new(VecDeque::new()) };
     static SENDING: Cell<bool> = const { Cell::new(false) };
 }

@@ -20,7 +20,7 @@ pub(crate) struct Cx {
     pub(super) handing: List,
     pub(super) in_handing: Cell<bool>,
     /// The node whose callback runs, and the one it took its input from. Their counts are the
-    /// run's; both are cleared before it gives them away.
+    /// run's. `running` is cleared before it gives them away, and `input` is nothing without it.
     pub(super) running: Cell<Option<Ptr>>,
     pub(super) input: Cell<Option<Ptr>>,
     /// The flow that is being polled; its count is its run's.

@@ -30,7 +30,7 @@
 //!   `CLOSED`, and its links, until it leaves the list of roots) or `TAKEN`, an outcome exactly
 //!   while `DONE`. The state changes before a user's code can run.
 //! * **I4** The outcome is the last thing a run writes, and only an [`Ending`](ending::Ending) writes
-//!   one: the node is `RUNNING` and in no list by then. A panic that unwinds out of a run finds the
+//!   one (but for a node that is made of an outcome): the node is `RUNNING` and in no list by then. A panic that unwinds out of a run finds the
 //!   payload empty, and a stop is written. From the outcome to `Cx::complete` no user's code runs.
 //! * **I5** `next` has one consumer whose type fits: a step (attach), a forwarder (adopt), or a
 //!   `Wait`'s flow or waker (`AWAITED`: the value stays, the `Wait` takes it and keeps both alive). It

@@ -47,7 +47,8 @@ impl<'a> Passing<'a> {
         }
     }
 
-    /// What is no value goes on as a value: if nobody takes that, it is still told.
+    /// An error or a Stop is passed on as a value (an `Outcome`). If nobody takes it, it is still
+    /// reported.
     pub(crate) fn tell_if_left<T: 'static, E: Fault>(self, slot: &Slot<T, E>) {
         let Some(to) = self.to else { return };
         let (trail, site) = (slot.trail(), to.site.get());

@@ -277,7 +277,7 @@ impl<T: 'static, E: Fault> Drop for Source<T, E> {
 
 /// # Safety
 ///
-/// None; a source is never in a list.
+/// None; a source is never `QUEUED`, so it never runs.
 unsafe fn run_nothing(_: &Cx, _: Counted, _: Option<Node<'_>>) -> Option<Ended> {
     None
 }

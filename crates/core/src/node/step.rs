@@ -199,7 +199,7 @@ impl<W: Work<T, E>, T: 'static, E: Fault> Waiting<W, T, E> {
 ///
 /// `w` is, or was, a waiting step with this work, and the caller has a count of it.
 unsafe fn detach<W>(cx: &Cx, w: Node<'_>) {
-    if w.state.get() != State::Pending || w.vt.get().kind != Kind::Step {
+    if w.state.get() != State::Pending {
         return;
     }
     let Some(up) = w.up.take() else { return };
@@ -397,7 +397,7 @@ unsafe fn adopt<T: 'static, E: Fault>(cx: &Cx, w: Counted, inner: Deferred<T, E>
     None
 }
 
-/// Whether `i` is `w`, or waits for it a few steps up.
+/// Whether `i` is `w` or its waiter, or waits for one of them up to [`LONGEST_CYCLE`] steps up.
 fn waits_for(i: Node<'_>, w: Node<'_>) -> bool {
     let mut at = i.ptr();
     for _ in 0..LONGEST_CYCLE {

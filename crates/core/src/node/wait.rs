@@ -329,7 +329,7 @@ unsafe fn notice_waker(cx: &Cx, w: Node<'_>) {
 
 /// # Safety
 ///
-/// None; a waker's node is never in a list.
+/// None; a waker's node is never `QUEUED`, so it never runs.
 unsafe fn run_nothing(_: &Cx, _: Counted, _: Option<Node<'_>>) -> Option<Ended> {
     None
 }

@@ -2,6 +2,8 @@
 //! just ending, being made, replaced or freed. Each of these once crashed, hung, or ended a thing
 //! twice; under AddressSanitizer they say where.
 
+#![allow(unsafe_code, reason = "a waker by hand: what its clone does is its executor's")]
+
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -157,7 +159,7 @@ fn an_error_that_drops_or_extends_its_deferred_while_it_is_told_is_handed_on_onc
 }
 
 #[test]
-fn a_trail_that_fires_the_source_it_is_made_for_makes_the_error_a_late_one() {
+fn a_trail_that_cancels_the_source_it_is_made_for_makes_the_error_a_late_one() {
     checked(|_| {
         let log = &Log::new();
         let (trigger, d) = Deferred::<u64, Trailed>::with_error();
@@ -410,7 +412,7 @@ fn a_waker_that_drops_the_await_it_wakes_is_heard_once() {
 }
 
 #[test]
-fn a_value_that_fires_and_drops_its_like_as_it_is_dropped_needs_no_stack() {
+fn a_value_that_fires_its_like_as_it_is_dropped_is_dropped_once() {
     struct Link(Option<Trigger<Link>>, Log);
     impl Drop for Link {
         fn drop(&mut self) {

@@ -3,6 +3,8 @@
 //! Nodes are left out: their memory stays in the thread's free lists, and how many of them are in
 //! use is what `hosting::live` says. They are told by their alignment, which nothing else asks for.
 
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
