@@ -11,8 +11,9 @@ use crate::node::{cx, hold, run_guarded};
 
 /// Runs `f` guarded. Outside any callback what it sets off has run when this returns.
 pub(crate) fn held(f: impl FnOnce()) {
+    let settling = Settling::begin();
     run_guarded(f);
-    settle_if_idle();
+    settling.end();
 }
 
 /// Drops a user's value.
@@ -26,17 +27,33 @@ pub(crate) fn let_go<T>(value: T) {
 /// Drops a user's values, each under a guard of its own.
 pub(crate) fn let_go_each<T>(values: impl IntoIterator<Item = T>) {
     // What the first of them sets off runs after the last of them is gone.
+    let settling = Settling::begin();
     let held = hold();
     values.into_iter().for_each(let_go);
     drop(held);
-    settle_if_idle();
+    settling.end();
 }
 
-/// Under a callback, or while a node ends, nothing is run: that one settles.
-pub(crate) fn settle_if_idle() {
-    let cx = cx();
-    if cx.is_idle() {
-        cx.settle();
+/// Runs what has been set off meanwhile. Not what was queued before: whoever sets a hook or drops a
+/// value may be half-way through something, and has not asked for that. Under a callback, or while
+/// a node ends, nothing is run: that one settles.
+#[must_use = "what is set off meanwhile runs at its end"]
+pub(crate) struct Settling {
+    runs: bool,
+}
+
+impl Settling {
+    #[inline]
+    pub(crate) fn begin() -> Self {
+        let cx = cx();
+        Self { runs: cx.is_idle() && cx.queue_is_empty() }
+    }
+
+    #[inline]
+    pub(crate) fn end(self) {
+        if self.runs {
+            cx().settle();
+        }
     }
 }
 

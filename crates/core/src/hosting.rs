@@ -302,14 +302,17 @@ pub fn cancel_unfinished() {
 /// assert!(beacon.running().is_none());
 /// ```
 pub fn beacon() -> Arc<Beacon> {
-    BEACON.with_borrow_mut(|kept| {
+    let lit = BEACON.try_with(|kept| {
+        let mut kept = kept.borrow_mut();
         let kept = kept.get_or_insert_with(|| {
             let beacon = Arc::<Beacon>::default();
             cx().show_to(Some(beacon.clone()));
             Lit(beacon)
         });
         kept.0.clone()
-    })
+    });
+    // A thread that is ending has no loop that could be watched: its beacon stays dark.
+    lit.unwrap_or_default()
 }
 
 /// Takes the beacon away from the loop before it is dropped.

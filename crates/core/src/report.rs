@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::Stop;
 use crate::fault::{Fault, Step};
-use crate::guarded::{Guarded, let_go, settle_if_idle};
+use crate::guarded::{Guarded, Settling, let_go};
 use crate::node::{cx, hold, run_guarded};
 use crate::outcome::{Panic, drop_payload};
 use crate::slot::Slot;
@@ -362,8 +362,9 @@ impl Drop for Collecting {
 /// expect_unhandled(1, || raise(&reports[0])); // once more
 /// ```
 pub fn raise(report: &Report) {
+    let settling = Settling::begin();
     hand_over(report);
-    settle_if_idle();
+    settling.end();
 }
 
 /// As [`raise`], from within core: with the queue held, and what the hook fires runs when whoever

@@ -277,6 +277,7 @@ unsafe fn release(base: NonNull<u8>, class: u8) {
 /// The node is being freed: nobody has a reference into what is rare of it.
 #[cold]
 unsafe fn drop_rare(n: Node<'_>) {
+    let settling = crate::guarded::Settling::begin();
     let extra = n.extra.replace(std::ptr::null_mut());
     let context = n.context.replace(std::ptr::null());
     if !extra.is_null() && !n.has(flag::VIA) {
@@ -294,7 +295,7 @@ unsafe fn drop_rare(n: Node<'_>) {
     }
     // SAFETY: I11, the node's count.
     unsafe { super::carry::release(context) };
-    crate::guarded::settle_if_idle();
+    settling.end();
 }
 
 /// An empty one: sources that cancel, or take back what they yield, have one for each Deferred.

@@ -1,7 +1,7 @@
 //! Requests: asking whatever is pending now to end.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 use super::header::{Counted, Kind, Node, Ptr, State, flag};
@@ -124,7 +124,8 @@ impl Cx {
 
 /// Whether the flow `f` waits, through steps and other flows, for `wanted`.
 fn awaits(f: Node<'_>, wanted: Node<'_>) -> bool {
-    let mut seen = Vec::new();
+    // Only looked into, never gone through: no order hangs on it.
+    let mut seen = HashSet::new();
     let mut flows = vec![f.ptr()];
     while let Some(f) = flows.pop() {
         // SAFETY: no user's code runs here, so that what is awaited stays: each `Wait` keeps its node,
@@ -142,8 +143,7 @@ fn awaits(f: Node<'_>, wanted: Node<'_>) -> bool {
                     return true;
                 }
                 if n.vt.get().kind == Kind::Flow {
-                    if !seen.contains(&ptr) {
-                        seen.push(ptr);
+                    if seen.insert(ptr) {
                         flows.push(ptr);
                     }
                     break;

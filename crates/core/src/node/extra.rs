@@ -166,7 +166,9 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn set_left(self, hook: Box<dyn FnOnce()>) {
-        let_go(self.extra_made().on_left.replace(Some(hook)));
+        if let Some(old) = self.extra_made().on_left.replace(Some(hook)) {
+            let_go(old);
+        }
     }
 
     /// What a source wants to know when its Deferred is dropped before it has ended.
@@ -189,7 +191,9 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn set_way_back(self, way_back: WayBack) {
-        let_go(self.extra_made().on_unclaimed.replace(Some(way_back)));
+        if let Some(old) = self.extra_made().on_unclaimed.replace(Some(way_back)) {
+            let_go(old);
+        }
     }
 
     pub(super) fn take_unclaimed<T: 'static>(self) -> Option<Box<dyn FnOnce(T)>> {

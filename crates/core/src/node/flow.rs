@@ -184,9 +184,10 @@ pub(super) unsafe fn spend(f: Node<'_>) -> bool {
 ///
 /// `f` is a flow.
 pub(super) unsafe fn meet(f: Node<'_>, stop: Stop) {
-    // SAFETY: the caller's promise; what `set` drops is `None`.
+    // SAFETY: the caller's promise; the first one stays, and dropping another runs nothing before.
     if let Some(common) = unsafe { open(f) } {
-        common.stop.set(Some(stop));
+        let first = common.stop.take();
+        common.stop.set(Some(first.unwrap_or(stop)));
     }
 }
 

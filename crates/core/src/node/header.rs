@@ -111,7 +111,7 @@ pub(super) mod flag {
 
 /// The address of a node, as links keep it. It says nothing about whether the node is alive, and
 /// safe code can do no more with it than compare.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct Ptr(NonNull<Hdr>);
 
 impl Ptr {

@@ -16,7 +16,7 @@ pub(crate) struct Held(&'static Cx);
 /// Holds the thread without running anything at the end: a reactor's turn.
 pub(crate) fn hold() -> Held {
     let cx = cx();
-    cx.busy.set(cx.busy.get() + 1);
+    cx.busy.set(cx.busy.get().checked_add(1).unwrap_or_else(|| std::process::abort()));
     Held(cx)
 }
 
@@ -90,7 +90,8 @@ impl Cx {
     #[inline]
     pub(crate) fn settle(&self) {
         if self.busy.get() == 0 {
-            if !(self.queue.is_empty() && self.handing.is_empty()) {
+            // Once more where a subscriber that was told of a closed span has set something off.
+            while !(self.queue.is_empty() && self.handing.is_empty()) {
                 self.drain(usize::MAX);
             }
         } else if !self.handing.is_empty() {

@@ -14,7 +14,7 @@ use super::step::{cancel_nothing, no_detach};
 use super::{Cx, Handle, Site, cx, hold, run_guarded, waker};
 use crate::deferred::{Deferred, Inner};
 use crate::fault::{Fault, Step};
-use crate::guarded::settle_if_idle;
+use crate::guarded::Settling;
 use crate::outcome::Stop;
 use crate::slot::Slot;
 
@@ -70,10 +70,11 @@ impl<T: 'static, E: Fault> Wait<T, E> {
 
     #[inline(never)]
     fn link_foreign(&mut self, cx: &Cx, task: &Context<'_>, flow: Option<Node<'_>>) -> bool {
+        let settling = Settling::begin();
         let held = hold();
         let linked = self.link_held(cx, task, flow);
         drop(held);
-        settle_if_idle();
+        settling.end();
         linked
     }
 

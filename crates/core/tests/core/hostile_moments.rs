@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 
 use thence_core::{
-    Canceller, Deferred, Failure, Fault, FlowContext, FlowLocal, Kind, Never, Outcome, Step,
+    Canceller, Deferred, Failure, Fault, FlowContext, FlowLocal, Kind, Lock, Never, Outcome, Step,
     Trigger, Wait, flow, hosting,
 };
 
@@ -431,6 +431,69 @@ fn a_value_that_fires_its_like_as_it_is_dropped_is_dropped_once() {
         first.fire(Link(Some(trigger), log.clone()));
         log.expect(&["next"]);
     });
+}
+
+#[test]
+fn to_set_a_hook_runs_nothing_that_was_queued_before() {
+    checked(|_| {
+        let lock = Lock::new(());
+        let set = Cell::<Waker>::new();
+        let (stored, held) = (set.clone(), lock.clone());
+        flow(async move {
+            let guard = held.acquire().await;
+            std::future::poll_fn(|task| {
+                if !stored.is_empty() {
+                    return Poll::Ready(());
+                }
+                stored.put(task.waker().clone());
+                Poll::Pending
+            })
+            .await;
+            drop(guard);
+            Ok(())
+        })
+        .report();
+        set.with(|waker| waker.wake_by_ref()); // the flow is queued; it lets go of the lock
+        let waiter = lock.acquire(); // who waits sets hooks, and is in line when that happens
+        hosting::run_until_idle();
+        assert!(waiter.is_ready(), "a waiter waits for a free lock");
+        drop(set.take());
+        drop(waiter);
+    });
+}
+
+#[test]
+fn a_shared_one_whose_end_was_queued_reaches_who_comes_then() {
+    checked(|_| {
+        let (trigger, d) = Deferred::<u8>::new();
+        let shared = d.shared();
+        let hold = hosting::hold();
+        Deferred::<(), Never>::ok(()).done(move |()| trigger.fire(1));
+        drop(hold);
+        let waiter = shared.wait();
+        hosting::run_until_idle();
+        assert_eq!(outcome_of(waiter).take().as_deref(), Some("ok 1"));
+        assert_eq!(outcome_of(shared.wait()).take().as_deref(), Some("ok 1"));
+    });
+}
+
+#[test]
+fn a_thread_that_is_ending_may_ask_for_its_beacon() {
+    struct Asks;
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            assert!(hosting::beacon().running().is_none());
+        }
+    }
+    thread_local! {
+        static ASKS: Asks = const { Asks };
+    }
+    std::thread::spawn(|| {
+        ASKS.with(|_| ());
+        hosting::beacon();
+    })
+    .join()
+    .unwrap();
 }
 
 #[test]
