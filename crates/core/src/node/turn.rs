@@ -16,7 +16,12 @@ pub(crate) struct Held(&'static Cx);
 /// Holds the thread without running anything at the end: a reactor's turn.
 pub(crate) fn hold() -> Held {
     let cx = cx();
-    cx.busy.set(cx.busy.get().checked_add(1).unwrap_or_else(|| std::process::abort()));
+    let holds = cx.busy.get();
+    if holds == u32::MAX {
+        // Who forgets holds may make more of them than can be counted.
+        std::process::abort();
+    }
+    cx.busy.set(holds + 1);
     Held(cx)
 }
 
@@ -90,12 +95,19 @@ impl Cx {
     #[inline]
     pub(crate) fn settle(&self) {
         if self.busy.get() == 0 {
-            // Once more where a subscriber that was told of a closed span has set something off.
-            while !(self.queue.is_empty() && self.handing.is_empty()) {
-                self.drain(usize::MAX);
+            if !self.queue_is_empty() {
+                self.drain_all();
             }
         } else if !self.handing.is_empty() {
             self.hand_on();
+        }
+    }
+
+    #[inline(never)]
+    fn drain_all(&self) {
+        // Once more where a subscriber that was told of a closed span has set something off.
+        while !self.queue_is_empty() {
+            self.drain(usize::MAX);
         }
     }
 
