@@ -77,7 +77,7 @@ impl<T: 'static, E: Fault> Handle<T, E> {
     /// Whether it has ended with a value that somebody would take back.
     #[inline]
     pub(crate) fn has_way_back(&self) -> bool {
-        self.node().has_way_back()
+        self.is_done() && self.node().lane.get() == lane::OK && self.node().has_way_back()
     }
 
     /// Makes a step of a value that is there, to run when its turn comes.

@@ -108,9 +108,7 @@ impl Reference {
         let cell = &self.cells[to];
         let has_way_back = match &cell.state {
             State::Ended(Out::Ok(items)) => items.iter().any(|i| !matches!(i.back, Back::No)),
-            State::Ended(_) => {
-                matches!(&cell.what, What::Source { back, .. } if !matches!(back, Back::No))
-            }
+            State::Ended(_) => false,
             _ => return false,
         };
         self.busy == 0 && self.queue.is_empty() && !has_way_back && work.wants(cell.lane())

@@ -148,20 +148,10 @@ impl Reference {
         }
         if self.is_pending(id) {
             self.end_source(id, out);
-        } else if end.is_some() {
-            self.ignore(id, &out);
+        } else if let Out::Ok(items) = out {
+            self.held(|this| this.give_back(&items));
         }
         self.settle();
-    }
-
-    /// What comes after the end uses the way back up.
-    fn ignore(&mut self, id: Id, out: &Out) {
-        if let What::Source { back, .. } = &mut self.cells[id].what {
-            *back = Back::No;
-        }
-        if let Out::Ok(items) = out {
-            self.held(|this| this.give_back(items));
-        }
     }
 
     /// The end begins: it needs no canceller any more.
@@ -199,7 +189,7 @@ impl Reference {
         if self.is_pending(next) {
             self.end_source(next, Out::Ok(items));
         } else {
-            self.ignore(next, &Out::Ok(items));
+            self.held(|this| this.give_back(&items));
         }
         self.settle();
     }
