@@ -41,7 +41,8 @@
 //! * **I8** `up` is a link of the queue or of what is handed on only in `DONE` and `QUEUED` nodes;
 //!   `next` is a link of the graves only in a `BURIED` node, which nobody waits for. A request
 //!   stops at any node that is not `PENDING`, so it follows neither. A node whose handle is alive
-//!   may stand in the list of what is handed on, once: `LISTED` says so. A list owns one count of
+//!   may stand in the list of what is handed on, once: `LISTED` says so; a `QUEUED` one that was made
+//!   while others are handed on stands there too, on its way to the queue. A list owns one count of
 //!   each node in it.
 //! * **I9** Nodes belong to one thread. Of a flow only its `WakeCell` is seen by others.
 //! * **I10** Memory goes back to the class it came from, whatever vtable the node has now.
