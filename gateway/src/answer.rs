@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use crate::forward::headers::REQUEST_ID;
+use crate::forward::{headers::REQUEST_ID, rewrite::Unsafe};
 
 /// Why the gateway answers instead of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +36,10 @@ pub enum Refusal {
     SlowBody,
     /// Two different session cookies (S12).
     TwoSessions,
+    /// The account cannot stand in a path, where `--rewrite` puts it.
+    UnsafeAccount,
+    /// The path could be read as one outside of what `--rewrite` allows (rule 51).
+    UnsafePath,
     /// The client expects something other than 100-continue (rule 34).
     UnknownExpectation,
     /// The upstream's answer was no answer, or broke off before it began.
@@ -50,11 +54,14 @@ impl Refusal {
     /// The status the client gets (rule 65).
     pub fn status(self) -> StatusCode {
         match self {
-            Self::BadHost | Self::BrokenBody | Self::TwoSessions => StatusCode::BAD_REQUEST,
+            Self::BadHost | Self::BrokenBody | Self::TwoSessions | Self::UnsafePath => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
             Self::NoSession => StatusCode::UNAUTHORIZED,
+            Self::UnsafeAccount => StatusCode::FORBIDDEN,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::UpstreamBroken | Self::UpstreamRefused => StatusCode::BAD_GATEWAY,
@@ -79,6 +86,8 @@ impl Refusal {
             Self::StoreDown => "sessions_unavailable",
             Self::SlowBody => "body_too_slow",
             Self::TwoSessions => "two_sessions",
+            Self::UnsafeAccount => "unsafe_account",
+            Self::UnsafePath => "unsafe_path",
             Self::UnknownExpectation => "unknown_expectation",
             Self::UpstreamBroken => "upstream_broken",
             Self::UpstreamRefused => "upstream_unreachable",
@@ -103,6 +112,8 @@ impl Refusal {
             }
             Self::SlowBody => "The request's body did not arrive in time.",
             Self::TwoSessions => "The request has two different session cookies.",
+            Self::UnsafeAccount => "The account's id cannot stand in a path of this application.",
+            Self::UnsafePath => "The request's path could be read as one outside of the account's.",
             Self::UnknownExpectation => "The request expects something that is not known here.",
             Self::UpstreamBroken => "The application gave no valid answer.",
             Self::UpstreamRefused => "The application cannot be reached.",
@@ -171,6 +182,15 @@ impl Refusal {
     }
 }
 
+impl From<Unsafe> for Refusal {
+    fn from(target: Unsafe) -> Self {
+        match target {
+            Unsafe::Account => Self::UnsafeAccount,
+            Unsafe::Path => Self::UnsafePath,
+        }
+    }
+}
+
 /// Whether `Accept` likes HTML better than JSON. Who says nothing, or `*/*`, gets JSON.
 fn prefers_html(client: &HeaderMap) -> bool {
     let (mut html, mut json) = (0, 0);
@@ -206,18 +226,21 @@ const CHALLENGE: &str = "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 15] = [
+    const ALL: [Refusal; 18] = [
         Refusal::BadHost,
         Refusal::BrokenBody,
         Refusal::Draining,
         Refusal::Fault,
         Refusal::Loop,
         Refusal::Method,
+        Refusal::Misdirected,
         Refusal::NoSession,
         Refusal::Overloaded,
         Refusal::StoreDown,
         Refusal::SlowBody,
         Refusal::TwoSessions,
+        Refusal::UnsafeAccount,
+        Refusal::UnsafePath,
         Refusal::UnknownExpectation,
         Refusal::UpstreamBroken,
         Refusal::UpstreamRefused,

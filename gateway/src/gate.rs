@@ -146,7 +146,10 @@ impl Gate {
         visit: &Rc<Visit>,
     ) -> Deferred<Response, Denied> {
         visit.of_account(session.account.as_str());
-        self.upstream.send(self.outgoing(session, asked, came, visit), body, visit)
+        match self.outgoing(session, asked, came, visit) {
+            Ok(head) => self.upstream.send(head, body, visit),
+            Err(refusal) => Deferred::err(refusal.into()),
+        }
     }
 
     /// The request as the upstream gets it.
@@ -156,10 +159,11 @@ impl Gate {
         asked: request::Parts,
         came: &Came,
         visit: &Visit,
-    ) -> request::Parts {
+    ) -> Result<request::Parts, Refusal> {
         let root = PathAndQuery::from_static("/");
         let path = asked.uri.path_and_query().unwrap_or(&root);
-        let rewritten = self.rewrite.as_ref().map(|rewrite| rewrite.apply(path, &session.account));
+        let rewrite = self.rewrite.as_ref();
+        let rewritten = rewrite.map(|rewrite| rewrite.apply(path, &session.account)).transpose()?;
         let said = Said {
             session,
             peer: came.peer,
@@ -184,7 +188,7 @@ impl Gate {
         head.method = asked.method;
         head.headers = headers::to_upstream(&client, said);
         head.uri = Uri::from(rewritten.unwrap_or_else(|| path.clone()));
-        head
+        Ok(head)
     }
 
     /// Hands the upstream's answer on.

@@ -2,10 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use http::uri::PathAndQuery;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-
+use super::border;
 use crate::session::Account;
+use http::uri::PathAndQuery;
 
 /// A template such as `/v1/{account}`: `{account}` is the session's account, `{path}` the path the
 /// client asked for. The client's query goes along unchanged.
@@ -22,26 +21,51 @@ enum Part {
     Path,
 }
 
+/// Why a request has no target under a template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsafe {
+    /// The account is not one segment of a path for every server.
+    Account,
+    /// Some server would read the path that was asked for as one outside of the template's.
+    Path,
+}
+
 impl Rewrite {
-    /// The target for `asked` in a session of `account`.
-    pub fn apply(&self, asked: &PathAndQuery, account: &Account) -> PathAndQuery {
+    /// The target for `asked` in a session of `account`: nothing in it is changed, it is made or
+    /// refused.
+    ///
+    /// # Errors
+    /// When an application could read it as a target outside of what the template says (rule 51).
+    pub fn apply(&self, asked: &PathAndQuery, account: &Account) -> Result<PathAndQuery, Unsafe> {
         let mut target = String::with_capacity(asked.as_str().len() + self.written.len());
-        for part in &self.parts {
+        for (at, part) in self.parts.iter().enumerate() {
             match part {
-                // An account must not break out of its segment, nor begin the query.
-                Part::Account => {
-                    target.extend(utf8_percent_encode(account.as_str(), &IN_SEGMENT));
+                Part::Account if !border::is_one_segment(account.as_str()) => {
+                    return Err(Unsafe::Account);
                 }
+                Part::Account => target.push_str(account.as_str()),
                 Part::Literal(text) => target.push_str(text),
-                Part::Path => target.push_str(asked.path()),
+                Part::Path => {
+                    let is_last = at + 1 == self.parts.len();
+                    if !asked.path().starts_with('/')
+                        || !is_last && border::ends_early(asked.path())
+                    {
+                        return Err(Unsafe::Path);
+                    }
+                    target.push_str(asked.path());
+                }
             }
+        }
+        // A path with nothing before or behind it has nothing to leave.
+        if self.parts != [Part::Path] && !border::stays_behind(&target) {
+            return Err(Unsafe::Path);
         }
         if let Some(query) = asked.query() {
             target.push('?');
             target.push_str(query);
         }
-        // A literal was checked when it was read, an account is encoded, and the rest was a path.
-        PathAndQuery::try_from(target).unwrap_or_else(|_| PathAndQuery::from_static("/"))
+        // What was a path and a literal is one again, unless it has become too long for any.
+        PathAndQuery::try_from(target).map_err(|_| Unsafe::Path)
     }
 }
 
@@ -67,6 +91,10 @@ impl FromStr for Rewrite {
             rest = more;
         }
         parts.extend(literal_part(rest)?);
+        let sample = text.replace("{account}", "a").replace("{path}", "/");
+        if !border::stays_behind(&sample) {
+            return Err(format!("`..`, `\\`, %2F and %5C are no part of a path; {expected}"));
+        }
         Ok(Self { parts, written: text.to_owned() })
     }
 }
@@ -85,59 +113,105 @@ fn literal_part(text: &str) -> Result<Option<Part>, String> {
     Ok((!text.is_empty()).then(|| Part::Literal(text.to_owned())))
 }
 
-/// Everything but RFC 3986's unreserved characters.
-const IN_SEGMENT: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
-    fn rewritten(template: &str, asked: &str, account: &str) -> String {
+    fn tried(template: &str, asked: &str, account: &str) -> Result<String, Unsafe> {
         let template: Rewrite = template.parse().expect(template);
         let asked = asked.parse().expect(asked);
-        template.apply(&asked, &account.parse().expect(account)).to_string()
+        let target = template.apply(&asked, &account.parse().expect(account))?;
+        Ok(target.to_string())
+    }
+
+    fn rewritten(template: &str, asked: &str, account: &str) -> String {
+        tried(template, asked, account).expect(asked)
     }
 
     #[test]
     fn the_path_of_the_deck_carries_the_account() {
         assert_eq!(rewritten("/v1/{account}", "/hello", "42"), "/v1/42");
         assert_eq!(rewritten("/v1/{account}", "/hello?a=%2F&b", "42"), "/v1/42?a=%2F&b");
-        assert_eq!(rewritten("/a/{account}{path}", "//x/../%2f?", "7"), "/a/7//x/../%2f?");
+        assert_eq!(rewritten("/a/{account}{path}", "//x/./%2e?", "7"), "/a/7//x/./%2e?");
         assert_eq!(rewritten("{path}/{account}", "/x", "7"), "/x/7");
+        assert_eq!(rewritten("/u/{account}.json", "/", "a@b.example"), "/u/a@b.example.json");
     }
 
     #[test]
-    fn an_account_stays_in_its_segment() {
-        assert_eq!(rewritten("/v1/{account}/x", "/", "a/../b"), "/v1/a%2F..%2Fb/x");
-        assert_eq!(rewritten("/v1/{account}", "/", "1?admin=1#f"), "/v1/1%3Fadmin%3D1%23f");
-        assert_eq!(rewritten("/v1/{account}", "/", "%2e%2e"), "/v1/%252e%252e");
-        assert_eq!(rewritten("/v1/{account}", "/", "{path}"), "/v1/%7Bpath%7D");
+    fn nobody_leaves_the_segment_of_the_account() {
+        for asked in ["/../43/d", "/%2e%2e/43/d", "/x%2f..%2f..%2f43", "/..;/43", "//../..\\43"] {
+            assert_eq!(tried("/v1/{account}{path}", asked, "42"), Err(Unsafe::Path), "{asked}");
+            assert_eq!(tried("/app{path}", asked, "42"), Err(Unsafe::Path), "{asked}");
+            assert_eq!(rewritten("/v1/{account}", asked, "42"), "/v1/42", "it is not used");
+            assert_eq!(rewritten("{path}", asked, "42"), asked, "there is nothing to leave");
+        }
+    }
+
+    #[test]
+    fn a_path_cannot_swallow_the_account_behind_it() {
+        for asked in ["/x%3f", "/x%253F", "/x%23y", "/x%00"] {
+            assert_eq!(tried("{path}/{account}", asked, "42"), Err(Unsafe::Path), "{asked}");
+        }
+        assert_eq!(rewritten("/v1/{account}{path}", "/who%3F", "42"), "/v1/42/who%3F");
+    }
+
+    #[test]
+    fn a_dot_of_the_path_and_one_of_the_template_are_no_step_up() {
+        assert_eq!(tried("/a{path}.", "/.", "42"), Err(Unsafe::Path));
+    }
+
+    #[test]
+    fn an_account_that_is_no_single_segment_reaches_nobody() {
+        for account in ["a/../b", "1?admin=1#f", "%2e%2e", "a;b", "100%", "a\\b", "{path}"] {
+            assert_eq!(tried("/v1/{account}/x", "/", account), Err(Unsafe::Account), "{account}");
+            assert_eq!(rewritten("/x{path}", "/y", account), "/x/y", "it is not used");
+        }
+    }
+
+    #[test]
+    fn a_target_too_long_for_a_request_is_refused_and_not_shortened() {
+        let asked = format!("/{}", "x".repeat(65_000));
+        let template = format!("/{}{{path}}", "y".repeat(1_000));
+        assert_eq!(tried(&template, &asked, "42"), Err(Unsafe::Path));
     }
 
     #[test]
     fn a_template_that_makes_no_path_is_refused() {
-        for bad in ["", "v1", "/{acount}", "/{account", "/a b", "/a?b={account}", "/a}b", "/\u{e9}"]
-        {
+        for bad in [
+            "",
+            "v1",
+            "/{acount}",
+            "/{account",
+            "/a b",
+            "/a?b={account}",
+            "/a}b",
+            "/\u{e9}",
+            "/{account}/../x",
+            "/a/%2e%2e{path}",
+            "/a%2Fb",
+        ] {
             bad.parse::<Rewrite>().expect_err(bad);
         }
     }
 
     proptest! {
         #[test]
-        fn any_account_is_one_segment_that_decodes_to_it(account in "[!-~]{1,128}") {
+        fn any_account_is_one_segment_as_it_is_or_refused(account in "[!-~]{1,128}") {
             prop_assume!(account != "." && account != "..");
-            let target = rewritten("/v1/{account}/end", "/x?q", &account);
-            let segments: Vec<_> = target.strip_suffix("?q").unwrap().split('/').collect();
-            prop_assert_eq!(segments.len(), 4);
-            let decoded = percent_encoding::percent_decode_str(segments[2]).decode_utf8().unwrap();
-            prop_assert_eq!(decoded, account);
+            if let Ok(target) = tried("/v1/{account}/end", "/x?q", &account) {
+                let segments: Vec<_> = target.strip_suffix("?q").unwrap().split('/').collect();
+                prop_assert_eq!(segments, ["", "v1", &account, "end"]);
+            }
         }
 
         #[test]
         fn the_clients_path_and_query_keep_their_bytes(asked in "/[a-zA-Z0-9%/._~;,=&!-]{0,40}(\\?[a-z%=&/?]{0,20})?") {
-            prop_assert_eq!(rewritten("{path}", &asked, "1"), asked);
+            prop_assert_eq!(rewritten("{path}", &asked, "1"), asked.clone());
+            if let Ok(target) = tried("/v1/{account}{path}", &asked, "1") {
+                prop_assert_eq!(target, format!("/v1/1{asked}"));
+            }
         }
     }
 }
