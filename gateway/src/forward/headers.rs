@@ -8,6 +8,7 @@ use std::{fmt::Write as _, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::managed::is_managed;
 use crate::session::{Session, cookie};
 
 /// The account the session belongs to.
@@ -45,8 +46,8 @@ pub fn to_upstream(client: &HeaderMap, said: Said<'_>) -> HeaderMap {
     // The body is read through the gateway, which has said 100 itself by then (rule 33).
     fields.remove(header::EXPECT);
     // Many servers hand `_` and `-` to an app under one name (CVE-2025-64484). One with `_` goes
-    // whatever it means, and letters are small here: that leaves one spelling of what is managed.
-    remove_names(&mut fields, |name| name.contains('_') || MANAGED.contains(&name));
+    // whatever it means (rule 47).
+    remove_names(&mut fields, |name| name.contains('_') || is_managed(name));
     cookie::withhold(&mut fields);
     if wants_trailers {
         fields.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -73,6 +74,7 @@ pub fn to_upstream(client: &HeaderMap, said: Said<'_>) -> HeaderMap {
 pub fn to_client(upstream: &HeaderMap, request_id: &str) -> HeaderMap {
     let mut fields = upstream.clone();
     remove_hop_by_hop(&mut fields);
+    cookie::withhold_set(&mut fields);
     set(&mut fields, REQUEST_ID, request_id);
     // The answer depended on the cookie, whatever the app says (S14).
     if !varies_by_cookie(&fields) {
@@ -159,20 +161,6 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const PSEUDONYM: &str = "thence-gate";
-const MANAGED: &[&str] = &[
-    "forwarded",
-    "x-account-id",
-    "x-forwarded-for",
-    "x-forwarded-host",
-    "x-forwarded-method",
-    "x-forwarded-port",
-    "x-forwarded-prefix",
-    "x-forwarded-proto",
-    "x-forwarded-uri",
-    "x-real-ip",
-    "x-request-id",
-    "x-session-id",
-];
 const HOP_BY_HOP: &[&str] = &[
     "connection",
     "keep-alive",

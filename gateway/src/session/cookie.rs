@@ -84,6 +84,28 @@ pub fn withhold(headers: &mut HeaderMap) {
     }
 }
 
+/// Takes out of an answer what would put another cookie in the place of the session's: it would sign
+/// a client out, or in as somebody else. The other lines stay as they are.
+pub fn withhold_set(headers: &mut HeaderMap) {
+    let sets_ours = |line: &HeaderValue| {
+        let pair = pairs(line.as_bytes()).next().unwrap_or_default();
+        // A cookie without a name is sent back as its value alone, which may look like a pair
+        // (RFC 6265bis, 5.7).
+        let pair = pair.strip_prefix(b"=").unwrap_or(pair).trim_ascii();
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        // Browsers compare the prefix without regard to case.
+        Cookie::ALL.iter().any(|ours| name.eq_ignore_ascii_case(ours.name().as_bytes()))
+    };
+    if !headers.get_all(header::SET_COOKIE).iter().any(sets_ours) {
+        return;
+    }
+    let lines: Vec<_> = headers.get_all(header::SET_COOKIE).iter().cloned().collect();
+    headers.remove(header::SET_COOKIE);
+    for line in lines.into_iter().filter(|line| !sets_ours(line)) {
+        headers.append(header::SET_COOKIE, line);
+    }
+}
+
 /// The `Set-Cookie` value that hands `value` to a browser for `life` (S12).
 pub fn set_cookie(cookie: Cookie, value: &str, life: Span) -> String {
     let name = cookie.name();

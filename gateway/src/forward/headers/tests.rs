@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{super::managed, *};
 use crate::session::SessionId;
 
 fn session() -> Session {
@@ -168,18 +168,38 @@ fn the_client_gets_the_answer_without_its_hop() {
 }
 
 #[test]
+fn an_app_cannot_put_its_own_cookie_in_the_place_of_the_sessions() {
+    let seen = to_client(
+        &fields(&[
+            ("set-cookie", "sessionId=planted; Path=/"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "__host-SESSIONID=planted; Path=/; Secure"),
+            ("set-cookie", "__Host-sessionId =planted"),
+            ("set-cookie", "=sessionId=planted"),
+            ("set-cookie", "sessionId"),
+            ("set-cookie", "mySessionId=app"),
+        ]),
+        "r",
+    );
+    assert_eq!(values(&seen, "set-cookie"), ["a=1", "mySessionId=app"]);
+}
+
+#[test]
 fn an_answer_that_varies_by_cookie_already_is_left_alone() {
     for vary in ["cookie", "Accept, Cookie", "*"] {
         assert_eq!(values(&to_client(&fields(&[("vary", vary)]), "r"), "vary"), [vary]);
     }
 }
 
-/// Names that a server might fold to a managed one, in any letter case and with `_` for `-`.
+/// Names that a server might fold to a managed one, in any letter case.
 fn spelling() -> impl Strategy<Value = String> {
-    let managed = prop::sample::select(MANAGED);
-    (managed, any::<u64>(), any::<u64>()).prop_map(|(name, upper, under)| {
+    let families = managed::FAMILIES.iter().map(|family| format!("{family}any"));
+    let names = managed::NAMES.iter().map(|name| (*name).to_owned()).chain(families);
+    let managed = prop::sample::select(names.collect::<Vec<_>>());
+    (managed, any::<u64>(), any::<u64>()).prop_map(|(name, upper, other)| {
+        let fold = ['-', '_', '.', '~', '!', '*', '|', '+', '#', '$', '&', '^', '`', '\'', '%'];
         let spell = |(at, c): (usize, char)| match c {
-            '-' if under >> at & 1 == 1 => '_',
+            '-' => fold[(other >> at) as usize % fold.len()],
             c if upper >> at & 1 == 1 => c.to_ascii_uppercase(),
             c => c,
         };
