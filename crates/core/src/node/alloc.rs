@@ -220,7 +220,50 @@ impl Cx {
         }
         self.outside.get() - free
     }
+
+    /// Empties the lists: gives the memory of nodes that are gone to the allocator, and has that
+    /// give what it can to the operating system. Says how many bytes the lists had.
+    pub(crate) fn release_memory(&self) -> usize {
+        let bytes = self.empty_lists();
+        // A list's end is dropped like any other; nothing of a user's is in an empty one.
+        let _ = EXTRAS.try_with(|extras| extras.take());
+        trim();
+        bytes
+    }
+
+    fn empty_lists(&self) -> usize {
+        let mut bytes = 0;
+        for (class, head) in self.free.heads.iter().enumerate() {
+            while let Some(free) = head.get() {
+                // SAFETY: as in `make`.
+                head.set(unsafe { free.as_ref() }.next);
+                self.outside.set(self.outside.get() - 1);
+                bytes += class * UNIT;
+                #[allow(clippy::cast_possible_truncation)]
+                // SAFETY: it was in the list of its class (I10), and is out of it.
+                unsafe {
+                    release(free.cast(), class as u8)
+                };
+            }
+        }
+        bytes
+    }
 }
+
+/// glibc gives back what lies behind the last piece in use and no more, unless it is asked: nodes
+/// that live keep everything that was freed below them.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn trim() {
+    // SAFETY: glibc's own declaration (malloc.h); it takes its locks itself, has no precondition,
+    // and does nothing when another allocator serves this program.
+    unsafe extern "C" {
+        safe fn malloc_trim(pad: usize) -> i32;
+    }
+    malloc_trim(0);
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn trim() {}
 
 /// The class-0 note that stands before everything else of its allocation.
 struct Note {
@@ -324,20 +367,8 @@ struct Reaper;
 impl Drop for Reaper {
     fn drop(&mut self) {
         let cx = super::cx();
-        let lists = &cx.free;
-        lists.over.set(true);
-        for (class, head) in lists.heads.iter().enumerate() {
-            while let Some(free) = head.get() {
-                // SAFETY: as in `make`.
-                head.set(unsafe { free.as_ref() }.next);
-                cx.outside.set(cx.outside.get() - 1);
-                #[allow(clippy::cast_possible_truncation)]
-                // SAFETY: it was in the list of its class (I10), and is out of it.
-                unsafe {
-                    release(free.cast(), class as u8)
-                };
-            }
-        }
+        cx.free.over.set(true);
+        cx.empty_lists();
     }
 }
 

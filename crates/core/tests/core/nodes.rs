@@ -99,3 +99,31 @@ fn what_forwards_to_one_that_forwards_waits_for_what_that_one_waits_for() {
         assert_eq!(outcome_of(d).take().unwrap(), "ok 7");
     });
 }
+
+#[test]
+fn memory_is_released_in_the_middle_of_everything_and_nodes_are_made_as_before() {
+    fn hundred() {
+        let waiting: Vec<_> = (0..100).map(|_| Deferred::<u8>::new()).collect();
+        waiting.into_iter().for_each(|(trigger, d)| {
+            drop(d);
+            trigger.fire(1);
+        });
+    }
+    checked(|_| {
+        let (trigger, d) = Deferred::<u8>::new();
+        let kept = d.map(|n| {
+            hundred();
+            let released = hosting::release_memory();
+            assert_eq!(released > 0, !cfg!(thence_no_free_list));
+            // From the allocator again, and into the lists again.
+            hundred();
+            n
+        });
+        trigger.fire(7);
+        hosting::release_memory();
+        kept.inspect(|n| assert_eq!(*n, 7)).report();
+        assert_eq!(nodes(), 0);
+        hosting::release_memory();
+        assert_eq!(hosting::release_memory(), 0);
+    });
+}
