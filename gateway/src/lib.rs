@@ -28,6 +28,7 @@ pub mod exit;
 pub mod forward;
 pub mod gate;
 pub mod limits;
+pub mod memory;
 pub mod metrics;
 pub mod place;
 pub mod ports;

@@ -26,6 +26,7 @@ use crate::{
     exit::{Exit, Trouble},
     gate::Gate,
     limits::Limits,
+    memory,
     metrics::Metrics,
     place::Surroundings,
     ports, probe,
@@ -117,13 +118,14 @@ async fn main(
         server = server.tls(certificates::tls(&certificates));
         certificates::reload_on_hangup(certificates);
     }
-    server.serve(move |request: Request| {
+    let serving = server.serve(move |request: Request| {
         if request.uri().path() == "*" {
             return Deferred::ok(Gate::options());
         }
         gate.respond(request).map_err(|never: Never| match never {})
     });
     keep_house(&sessions);
+    memory::give_back_after_storms(serving);
     started.set(true);
 
     if is_demo {
