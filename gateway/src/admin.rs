@@ -8,7 +8,7 @@ use thence::{
     http::{Body, Request, Response},
 };
 
-use crate::{metrics::Metrics, sessions::Sessions};
+use crate::{door::Door, metrics::Metrics, sessions::Sessions};
 
 /// What the second listener shows.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Admin {
     pub sessions: Rc<Sessions>,
     /// Whether the gateway is stopping: then nobody should send it more.
     pub draining: Rc<Cell<bool>>,
+    /// Who was turned away.
+    pub door: Rc<Door>,
 }
 
 impl Admin {
@@ -49,7 +51,7 @@ impl Admin {
 
     fn metrics(&self) -> Response {
         self.metrics.worker_queue.set(self.sessions.waiting());
-        let mut page = text(StatusCode::OK, self.metrics.render());
+        let mut page = text(StatusCode::OK, self.metrics.render() + &self.door.render());
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         page.headers_mut().insert(header::CONTENT_TYPE, kind);
         page

@@ -14,6 +14,7 @@ use thence::{
 use crate::{
     answer::{METHODS, Refusal},
     denied::Denied,
+    door::{Door, Turned},
     forward::{
         headers::{self, Said},
         rewrite::Rewrite,
@@ -44,6 +45,8 @@ pub struct Gate {
     pub ids: RequestIds,
     /// How many there may be, and how slow.
     pub limits: Limits,
+    /// Who was turned away.
+    pub door: Rc<Door>,
 }
 
 impl Gate {
@@ -57,6 +60,11 @@ impl Gate {
             request.peer_addr().ip(),
             self.ids.id_for(request.headers()),
         );
+        // What asks the server itself, not the application (rule 16).
+        if request.uri().path() == "*" && *request.method() == Method::OPTIONS {
+            visit.ended(StatusCode::NO_CONTENT);
+            return Deferred::ok(options());
+        }
         // Whatever it sets off, and whatever fails of that unseen, is told under its name.
         let context = FlowContext::current().with_request_id(visit.request_id());
         context.enter(|| self.serve(request, visit))
@@ -111,7 +119,15 @@ impl Gate {
     /// What can be said without asking anybody.
     fn admit(&self, head: &request::Parts, server_name: Option<&str>) -> Result<(), Refusal> {
         if self.metrics.in_flight.get() > self.limits.in_flight {
+            self.door.turned(Turned::Request, 1);
             return Err(Refusal::Overloaded);
+        }
+        if matches!(head.method, Method::CONNECT | Method::TRACE) {
+            return Err(Refusal::Method);
+        }
+        // `*` is the target of OPTIONS alone, which has been answered.
+        if !head.uri.path().starts_with('/') {
+            return Err(Refusal::UnsafePath);
         }
         let hosts = head.headers.get_all(header::HOST).iter().count();
         let needed = head.version == Version::HTTP_11 && head.uri.authority().is_none();
@@ -120,9 +136,6 @@ impl Gate {
         }
         if server_name.is_some_and(|name| !is_for(head, name)) {
             return Err(Refusal::Misdirected);
-        }
-        if matches!(head.method, Method::CONNECT | Method::TRACE) {
-            return Err(Refusal::Method);
         }
         if head
             .headers
@@ -238,14 +251,6 @@ impl Gate {
         tracing::error!(request_id = visit.request_id(), "{stop}");
         refuse(Refusal::Fault, visit)
     }
-
-    /// `OPTIONS *` asks the server, not the application (rule 16).
-    pub fn options() -> Response {
-        let mut answer = Response::new(Body::empty());
-        *answer.status_mut() = StatusCode::NO_CONTENT;
-        answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
-        answer
-    }
 }
 
 /// How a request came.
@@ -264,6 +269,13 @@ fn is_for(head: &request::Parts, server_name: &str) -> bool {
     };
     let bare = |name: &str| name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     host.is_some_and(|host: Authority| bare(host.host()) == bare(server_name))
+}
+
+fn options() -> Response {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(METHODS));
+    answer
 }
 
 fn refuse(refusal: Refusal, visit: &Rc<Visit>) -> Response {

@@ -24,6 +24,7 @@ pub mod demo_upstream;
 pub mod denied;
 pub mod descriptors;
 pub mod doctor;
+pub mod door;
 pub mod exit;
 pub mod forward;
 pub mod gate;

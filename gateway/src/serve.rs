@@ -23,6 +23,7 @@ use crate::{
     certificates,
     demo::{self, Greeting},
     demo_upstream, descriptors,
+    door::Door,
     exit::{Exit, Trouble},
     gate::Gate,
     limits::Limits,
@@ -96,6 +97,7 @@ async fn main(
         Some(target) => target,
         None => built_in()?,
     };
+    let door = Rc::new(Door::default());
     let rewrite = match (asked.rewrite, is_demo) {
         (None, true) => Some("/v1/{account}".parse().map_err(Failure::msg)?),
         (rewrite, _) => rewrite,
@@ -107,9 +109,15 @@ async fn main(
         rewrite,
         ids: RequestIds::random(),
         limits,
+        door: door.clone(),
     });
     let is_draining = Rc::new(Cell::new(false));
-    let admin = Admin { metrics, sessions: sessions.clone(), draining: is_draining.clone() };
+    let admin = Admin {
+        metrics,
+        sessions: sessions.clone(),
+        draining: is_draining.clone(),
+        door: door.clone(),
+    };
     let admin_address = admin_server.local_addr();
     admin_server.serve(move |request: Request| admin.respond(&request));
     let mut server = server.head_deadline(limits.request_head).max_connections(limits.connections);
@@ -119,13 +127,15 @@ async fn main(
         certificates::reload_on_hangup(certificates);
     }
     let serving = server.serve(move |request: Request| {
-        if request.uri().path() == "*" {
-            return Deferred::ok(Gate::options());
-        }
         gate.respond(request).map_err(|never: Never| match never {})
     });
     keep_house(&sessions);
     memory::give_back_after_storms(serving);
+    let saying = door.clone();
+    every(SAY_EVERY, move || {
+        saying.say();
+        Deferred::<(), Never>::ok(())
+    });
     started.set(true);
 
     if is_demo {
@@ -209,5 +219,6 @@ fn cannot_run(failure: &Failure) -> Trouble {
     )
 }
 
+const SAY_EVERY: Duration = Duration::from_secs(1);
 const TOUCH_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);

@@ -276,6 +276,8 @@ fn options_of_everything_asks_the_gateway() {
     let answer = gate.ask("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(answer.status, 204);
     assert!(answer.field("allow").unwrap().contains("GET"));
+    assert_eq!(gate.access(1)[0]["status"], 204, "it has a line as any other");
+    assert_eq!(gate.ask("GET * HTTP/1.1\r\nHost: a\r\n\r\n").status, 400);
     assert!(upstream.got.all().is_empty());
 }
 

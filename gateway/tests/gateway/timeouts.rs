@@ -45,6 +45,7 @@ impl World {
             rewrite: None,
             ids: RequestIds::new([0; 4]),
             limits,
+            door: Rc::default(),
         });
         let server = Server::bind("127.0.0.1:8080").unwrap().head_deadline(limits.request_head);
         let address = server.local_addr();
