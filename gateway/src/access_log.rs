@@ -1,11 +1,28 @@
 //! One line for each request, exactly one, with nothing in it that would open a session.
 
-use std::{io::IsTerminal as _, net::IpAddr, time::Duration};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, IsTerminal as _},
+    net::IpAddr,
+    os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
+    panic,
+    path::Path,
+    time::Duration,
+};
 
 use http::{Method, Uri};
+use serde_json::json;
 use tracing::Level;
+use tracing_subscriber::fmt::{
+    format::Writer,
+    time::{FormatTime as _, SystemTime},
+};
 
-use crate::metrics::Outcome;
+use crate::{
+    exit::Trouble,
+    log_writer::{LogWriter, Options, Sink},
+    metrics::Outcome,
+};
 
 /// A request's line while it is being served. It is written by [`Record::end`], or when it is
 /// dropped: whatever becomes of a request, there is one line.
@@ -76,16 +93,83 @@ impl Drop for Record {
     }
 }
 
-/// Sends the log to standard error: for people on a terminal, as JSON otherwise.
-pub fn start() {
-    let terminal = std::io::stderr().is_terminal();
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(Level::INFO);
+/// Sends the log to `file`, or to standard error: for people on a terminal, as JSON otherwise. A
+/// thread of its own writes it, so whatever becomes of it holds no request up (see [`LogWriter`]).
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn start(file: Option<&Path>) -> Result<LogWriter, Trouble> {
+    let is_for_people = file.is_none() && io::stderr().is_terminal();
+    let sink = match file {
+        Some(path) => open(path),
+        // std's own handle has a lock, which a full pipe would hold for ever.
+        None => {
+            io::stderr().as_fd().try_clone_to_owned().map(|fd| Box::new(File::from(fd)) as Sink)
+        }
+    };
+    let options = Options {
+        capacity: WAITING,
+        notice_every: NOTICE_EVERY,
+        notice: if is_for_people { lost_for_people } else { lost_as_json },
+        open: file.map(|path| {
+            let path = path.to_owned();
+            Box::new(move || open(&path)) as Box<dyn Fn() -> io::Result<Sink> + Send>
+        }),
+    };
+    let writer = sink.and_then(|sink| LogWriter::start(sink, options)).map_err(|error| {
+        let name = file.unwrap_or(Path::new("standard error")).display();
+        Trouble::new(
+            format_args!("the log cannot be written to {name}: {error}"),
+            "a file that this user can append to, in a folder that is there",
+            "name another with --log, or leave it out for standard error",
+        )
+    })?;
+    let log = tracing_subscriber::fmt().with_writer(writer.clone()).with_max_level(Level::INFO);
     // Fails if a log was started before, as a test's may be: that one stays.
-    let _ = if terminal {
+    let _ = if is_for_people {
         log.with_target(false).compact().try_init()
     } else {
         log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     };
+    // The one that std sets writes to standard error, which may block or be gone, and looks the
+    // names of all frames up.
+    panic::set_hook(Box::new(|panic| {
+        let what = panic.payload();
+        let message = what.downcast_ref::<&str>().copied();
+        let message = message.or_else(|| what.downcast_ref::<String>().map(String::as_str));
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("panicked at {place}: {}", message.unwrap_or("no message"));
+    }));
+    Ok(writer)
+}
+
+/// The rules of reading a log: only its owner writes, and a group may read.
+fn open(path: &Path) -> io::Result<Sink> {
+    let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
+    Ok(Box::new(file))
+}
+
+fn lost_as_json(lost: u64) -> String {
+    let line = json!({
+        "timestamp": timestamp(),
+        "level": "WARN",
+        "target": "thence_gate::log",
+        "message": LOST,
+        "lost": lost,
+    });
+    format!("{line}\n")
+}
+
+fn lost_for_people(lost: u64) -> String {
+    format!("{}  WARN {LOST} lost={lost}\n", timestamp())
+}
+
+/// As the other lines have it.
+fn timestamp() -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut text));
+    text
 }
 
 /// Path and names of the query; its values may be anybody's secret.
@@ -103,12 +187,14 @@ fn redacted(uri: &Uri) -> String {
     shown
 }
 
+const LOST: &str = "log lines were lost";
+/// Some ten thousand lines: a disk that stands still for a second costs none.
+const WAITING: usize = 4 << 20;
+const NOTICE_EVERY: Duration = Duration::from_secs(1);
+
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::sync::{Arc, Mutex};
 
     use super::*;
 

@@ -8,7 +8,7 @@ use thence::{
     http::{Body, Request, Response},
 };
 
-use crate::{door::Door, metrics::Metrics, sessions::Sessions};
+use crate::{door::Door, log_writer::LogWriter, metrics::Metrics, sessions::Sessions};
 
 /// What the second listener shows.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Admin {
     pub metrics: Rc<Metrics>,
     /// The store that has to answer.
     pub sessions: Rc<Sessions>,
+    /// The log, of which lines may be lost.
+    pub log: LogWriter,
     /// Whether the gateway is stopping: then nobody should send it more.
     pub draining: Rc<Cell<bool>>,
     /// Who was turned away.
@@ -44,13 +46,14 @@ impl Admin {
             return Deferred::ok(text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"));
         }
         self.sessions.probe().map(|()| text(StatusCode::OK, "ok\n")).recover(|failure: Failure| {
-            tracing::warn!("not ready: {failure:?}");
+            tracing::warn!("not ready: {}", failure.without_backtrace());
             text(StatusCode::SERVICE_UNAVAILABLE, "the session store does not answer\n")
         })
     }
 
     fn metrics(&self) -> Response {
         self.metrics.worker_queue.set(self.sessions.waiting());
+        self.metrics.log_lines_lost.set(self.log.lost());
         let mut page = text(StatusCode::OK, self.metrics.render() + &self.door.render());
         let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
         page.headers_mut().insert(header::CONTENT_TYPE, kind);

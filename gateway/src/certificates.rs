@@ -1,12 +1,8 @@
-//! The certificate that the gateway shows, and reading it again.
+//! The certificate that the gateway shows.
 
 use std::path::Path;
 
-use thence::{
-    Signal, flow, offload,
-    reactor::net::tls::{Certificates, TlsServer},
-    signal,
-};
+use thence::reactor::net::tls::{Certificates, TlsServer};
 
 use crate::exit::Trouble;
 
@@ -28,21 +24,4 @@ pub fn read(cert: &Path, key: &Path) -> Result<Certificates, Trouble> {
 /// TLS as the gateway speaks it: HTTP/1.1 inside.
 pub fn tls(certificates: &Certificates) -> TlsServer {
     TlsServer::new(certificates).alpn(["http/1.1"])
-}
-
-/// Reads the files again at each SIGHUP. What is wrong with them is said, and what was shown before
-/// is shown on; connections go on either way.
-pub fn reload_on_hangup(certificates: Certificates) {
-    flow::<()>(async move {
-        loop {
-            signal(Signal::Hangup).await;
-            let certificates = certificates.clone();
-            // A slow disk must not hold the loop up.
-            match offload(move || Ok(certificates.reload()?)).await {
-                Ok(()) => tracing::info!("SIGHUP: certificate and key are read again"),
-                Err(failure) => tracing::error!("SIGHUP: the old certificate stays: {failure}"),
-            }
-        }
-    })
-    .report();
 }

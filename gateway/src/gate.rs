@@ -234,7 +234,8 @@ impl Gate {
                 self.metrics.upstream_failure(refusal);
             }
             let id = visit.request_id();
-            tracing::warn!(request_id = id, "{}: {failure:?}", refusal.word());
+            let said = failure.without_backtrace();
+            tracing::warn!(request_id = id, "{}: {said}", refusal.word());
         }
         refuse(refusal, visit)
     }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use thence_gate::{args, run};
 
@@ -18,7 +18,8 @@ fn main() -> ExitCode {
     match run::run(cli) {
         Ok(exit) => exit.into(),
         Err(trouble) => {
-            eprintln!("thence-gate: {trouble}");
+            // A closed standard error is no reason to panic.
+            let _ = writeln!(std::io::stderr(), "thence-gate: {trouble}");
             trouble.exit().into()
         }
     }

@@ -88,6 +88,8 @@ pub struct Metrics {
     pub touched: Cell<u64>,
     /// Rows of ended sessions that were removed.
     pub swept: Cell<u64>,
+    /// Lines of the log that were not written.
+    pub log_lines_lost: Cell<u64>,
 }
 
 impl Metrics {
@@ -187,6 +189,12 @@ impl Metrics {
             "counter",
             "Ended sessions removed.",
             self.swept.get(),
+        );
+        page.single(
+            "thence_gate_log_lines_lost_total",
+            "counter",
+            "Lines of the log that could not be written.",
+            self.log_lines_lost.get(),
         );
         page.text
     }
@@ -330,6 +338,6 @@ mod tests {
                 value.parse::<f64>().expect(line);
             }
         }
-        assert_eq!(seen.len(), 11);
+        assert_eq!(seen.len(), 12);
     }
 }

@@ -11,9 +11,10 @@ use std::{
 };
 
 use thence::{
-    Deferred, Failure, Never, Reactor, draining, every,
+    Deferred, Failure, Never, Reactor, Report, draining, every,
     http::{Request, Server},
     reactor::net::tls::Certificates,
+    set_failure_hook,
 };
 
 use crate::{
@@ -27,14 +28,15 @@ use crate::{
     exit::{Exit, Trouble},
     gate::Gate,
     limits::Limits,
+    log_writer::LogWriter,
     memory,
     metrics::Metrics,
     place::Surroundings,
     ports, probe,
     request_id::RequestIds,
-    run,
     session::{Cookie, Stamp, Store},
     sessions::{LOOKUP_QUEUE, Sessions},
+    signals::Signals,
     upstream::Upstream,
 };
 
@@ -43,10 +45,25 @@ use crate::{
 /// # Errors
 /// When it cannot start: what was wrong, what was expected, what to do.
 pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
-    access_log::start();
+    let log = access_log::start(asked.log.as_deref())?;
+    let ended = run(asked, &log);
+    // A log that takes nothing must not hold the end up.
+    log.close(LOG_PATIENCE);
+    ended
+}
+
+fn run(asked: Serve, log: &LogWriter) -> Result<Exit, Trouble> {
     let limits = Limits::default();
     descriptors::raise(descriptors::needed(&limits));
-    let store = Arc::new(run::open(asked.store.clone())?);
+    let mut reactor = Reactor::builder()
+        .drain(limits.drain)
+        .pool_queue(LOOKUP_QUEUE)
+        .build()
+        .map_err(|failure| cannot_run(&failure))?;
+    // Before anything that takes time: a signal to reload must not kill a gateway that starts.
+    let signals = Signals::watch();
+    set_failure_hook(log_failure);
+    let store = Arc::new(crate::run::open(asked.store.clone())?);
     let certificates = match (&asked.tls_cert, &asked.tls_key) {
         (Some(cert), Some(key)) => Some(certificates::read(cert, key)?),
         _ => None,
@@ -55,15 +72,20 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
         Some(to) => Some(probe::reach(to, limits.connect)?.1),
         None => None,
     };
-    let mut reactor = Reactor::builder()
-        .drain(limits.drain)
-        .pool_queue(LOOKUP_QUEUE)
-        .build()
-        .map_err(|failure| cannot_run(&failure))?;
     let started = Rc::new(Cell::new(false));
     let metrics = Rc::new(Metrics::default());
-    let main = main(asked, store, certificates, target, limits, metrics.clone(), started.clone());
-    match reactor.run(main) {
+    let listening = Listening {
+        asked,
+        store,
+        certificates,
+        target,
+        limits,
+        metrics: metrics.clone(),
+        log: log.clone(),
+        signals,
+        started: started.clone(),
+    };
+    match reactor.run(main(listening)) {
         Ok(()) if metrics.cut.get() > 0 || metrics.in_flight.get() > 0 => Ok(Exit::Unclean),
         Ok(()) => Ok(Exit::Done),
         // Only a second signal ends a gateway that had started in another way than well.
@@ -75,15 +97,24 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
     }
 }
 
-async fn main(
+/// What the gateway runs with.
+struct Listening {
     asked: Serve,
     store: Arc<Store>,
     certificates: Option<Certificates>,
     target: Option<SocketAddr>,
     limits: Limits,
     metrics: Rc<Metrics>,
+    log: LogWriter,
+    signals: Signals,
+    /// Whether it has come as far as to answer.
     started: Rc<Cell<bool>>,
-) -> Result<(), Failure> {
+}
+
+async fn main(with: Listening) -> Result<(), Failure> {
+    let Listening { asked, store, certificates, target, limits, metrics, log, signals, started } =
+        with;
+    let is_log_a_file = asked.log.is_some();
     let is_demo = target.is_none();
     let (wanted, listen) = asked.listening();
     let (server, _) = ports::take(wanted, listen, bind)?;
@@ -112,9 +143,11 @@ async fn main(
         door: door.clone(),
     });
     let is_draining = Rc::new(Cell::new(false));
+    signals.obey(certificates.clone(), log.clone(), is_log_a_file, metrics.clone());
     let admin = Admin {
         metrics,
         sessions: sessions.clone(),
+        log,
         draining: is_draining.clone(),
         door: door.clone(),
     };
@@ -124,7 +157,6 @@ async fn main(
     let is_tls = certificates.is_some();
     if let Some(certificates) = certificates {
         server = server.tls(certificates::tls(&certificates));
-        certificates::reload_on_hangup(certificates);
     }
     let serving = server.serve(move |request: Request| {
         gate.respond(request).map_err(|never: Never| match never {})
@@ -180,6 +212,7 @@ fn built_in() -> Result<SocketAddr, Failure> {
         Ok(())
     };
     thread::Builder::new().name("demo-app".into()).spawn(move || {
+        set_failure_hook(log_failure);
         let reactor = Reactor::builder().signals(false).build();
         if let Err(failure) = reactor.and_then(|mut reactor| reactor.run(app(tell))) {
             tracing::error!("the demo's application ended: {failure:#}");
@@ -207,6 +240,11 @@ fn greet(store: &Store, listening: SocketAddr, taken: Option<SocketAddr>) -> Res
     Ok(())
 }
 
+/// Without the backtrace: to name its frames would hold the loop up.
+fn log_failure(report: &Report) {
+    tracing::error!("{report:#}");
+}
+
 fn bind(address: SocketAddr) -> io::Result<Server> {
     Server::bind(address)
 }
@@ -220,5 +258,6 @@ fn cannot_run(failure: &Failure) -> Trouble {
 }
 
 const SAY_EVERY: Duration = Duration::from_secs(1);
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 const TOUCH_EVERY: Duration = Duration::from_secs(1);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);

@@ -79,7 +79,9 @@ impl Sessions {
             .named("touch sessions")
             .map(move |moved| metrics.touched.set(metrics.touched.get() + moved as u64))
             // They are touched again when they are used again.
-            .recover(|failure| tracing::warn!("session uses were not written: {failure:?}"))
+            .recover(|failure| {
+                tracing::warn!("session uses were not written: {}", failure.without_backtrace())
+            })
     }
 
     /// Removes a batch of sessions that ended a while ago (S9).
@@ -89,7 +91,9 @@ impl Sessions {
         self.on_pool(move |store| store.sweep(ended))
             .named("sweep ended sessions")
             .map(move |swept| metrics.swept.set(metrics.swept.get() + swept as u64))
-            .recover(|failure| tracing::warn!("ended sessions were not removed: {failure:?}"))
+            .recover(|failure| {
+                tracing::warn!("ended sessions were not removed: {}", failure.without_backtrace())
+            })
     }
 
     /// Whether the store answers.

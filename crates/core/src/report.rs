@@ -4,6 +4,7 @@
 //! with the thread held; the subscriber is told quietly. Hooks and errors are dropped under
 //! guards.
 
+use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::Write as _;
@@ -19,6 +20,9 @@ use crate::outcome::{Panic, drop_payload};
 use crate::slot::Slot;
 
 /// Something that reached its end unhandled: an error, a panic, or a lost trigger.
+///
+/// `{}` shows all that is known of it, and `{:#}` all but the backtrace of a
+/// [`Failure`](crate::Failure), whose frames take tens of milliseconds to name.
 ///
 /// ```
 /// use thence_core::{Deferred, Failure, Kind, testing::expect_unhandled};
@@ -37,6 +41,8 @@ pub struct Report {
     steps: Vec<Step>,
     /// What a `Failure` says of itself, which is more than message and steps.
     whole_text: Option<String>,
+    /// Of a `Failure`; its frames are named when it is shown.
+    backtrace: Option<Arc<Backtrace>>,
     cause: Option<&'static str>,
     request: Option<Arc<str>>,
 }
@@ -71,11 +77,12 @@ impl Report {
         let mut steps = Vec::new();
         run_guarded(|| steps = error.steps(trail));
         let any: &dyn std::any::Any = error;
-        let whole_text = any
-            .downcast_ref::<crate::Failure>()
-            .and_then(|failure| asked(|| format!("{failure:?}")).ok());
+        let failure = any.downcast_ref::<crate::Failure>();
+        let whole_text =
+            failure.and_then(|failure| asked(|| failure.without_backtrace().to_string()).ok());
+        let backtrace = failure.and_then(crate::Failure::kept_backtrace);
         let (kind, message) = Self::of_message(error);
-        Self { whole_text, ..Self::new(kind, message, steps) }
+        Self { whole_text, backtrace, ..Self::new(kind, message, steps) }
     }
 
     /// Of an error for which no trail could be made.
@@ -121,7 +128,7 @@ impl Report {
 
     fn new(kind: Kind, message: String, steps: Vec<Step>) -> Self {
         let request = crate::flow_context::request_id();
-        Self { kind, message, steps, whole_text: None, cause: None, request }
+        Self { kind, message, steps, whole_text: None, backtrace: None, cause: None, request }
     }
 
     /// Says which event it began with.
@@ -229,6 +236,9 @@ impl fmt::Display for Report {
                     write!(f, "\n    at {step}")?;
                 }
             }
+        }
+        if let (Some(backtrace), false) = (&self.backtrace, f.alternate()) {
+            write!(f, "\nbacktrace:\n{backtrace}")?;
         }
         if let Some(cause) = self.cause {
             write!(f, "\n    began with {cause}")?;

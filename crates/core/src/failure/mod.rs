@@ -51,7 +51,7 @@ struct Inner {
 /// What went wrong, and the stack at that moment if `RUST_BACKTRACE` asks for it.
 struct Cause {
     error: Box<dyn Error + Send + Sync>,
-    backtrace: Backtrace,
+    backtrace: Option<Arc<Backtrace>>,
 }
 
 impl Failure {
@@ -78,8 +78,11 @@ impl Failure {
     /// assert_eq!(failure.to_string(), "out of paper");
     /// ```
     pub fn boxed(error: Box<dyn Error + Send + Sync>) -> Self {
+        let backtrace = Backtrace::capture();
+        let is_captured = backtrace.status() == BacktraceStatus::Captured;
+        let backtrace = is_captured.then(|| Arc::new(backtrace));
         Self(Arc::new(Inner {
-            error: Arc::new(Cause { error, backtrace: Backtrace::capture() }),
+            error: Arc::new(Cause { error, backtrace }),
             contexts: Vec::new(),
             trail: Trail::default(),
         }))
@@ -205,8 +208,27 @@ impl Failure {
     /// }
     /// ```
     pub fn backtrace(&self) -> Option<&Backtrace> {
-        let backtrace = &self.0.error.backtrace;
-        (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace)
+        self.0.error.backtrace.as_deref()
+    }
+
+    /// What `{:?}` shows, without the backtrace: the message with its causes, and the trail.
+    ///
+    /// To find the names of a backtrace's frames takes tens of milliseconds, for which a loop that
+    /// logs a failure would stand still.
+    ///
+    /// ```
+    /// # use thence_core::Failure;
+    /// let failure = Failure::msg("connection refused").context("cannot load the page");
+    /// let shown = failure.without_backtrace().to_string();
+    /// assert_eq!(shown, "cannot load the page: connection refused");
+    /// ```
+    pub fn without_backtrace(&self) -> impl fmt::Display + '_ {
+        WithoutBacktrace(self)
+    }
+
+    /// The backtrace, to be shown later.
+    pub(crate) fn kept_backtrace(&self) -> Option<Arc<Backtrace>> {
+        self.0.error.backtrace.clone()
     }
 
     pub(crate) fn pass(&mut self, step: Step) {
@@ -261,10 +283,19 @@ pub(crate) fn write_with_causes(to: &mut impl fmt::Write, error: &dyn Error) -> 
     if cause.is_some() { to.write_str(": ..") } else { Ok(()) }
 }
 
+/// What [`Failure::without_backtrace`] gives.
+struct WithoutBacktrace<'a>(&'a Failure);
+
+impl fmt::Display for WithoutBacktrace<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)?;
+        self.0.0.trail.write(f)
+    }
+}
+
 impl fmt::Debug for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:#}")?;
-        self.0.trail.write(f)?;
+        write!(f, "{}", self.without_backtrace())?;
         match self.backtrace() {
             Some(backtrace) => write!(f, "\nbacktrace:\n{backtrace}"),
             None => Ok(()),

@@ -260,5 +260,12 @@ fn it_keeps_a_backtrace_when_the_environment_asks_for_one() {
 #[ignore = "a child process of the test above"]
 fn prints_a_failure() {
     let failure = outer().context("main");
+    let reports = thence_core::testing::expect_unhandled(1, {
+        let failure = failure.clone();
+        move || drop(Deferred::<u8>::err(failure))
+    });
+    let shown = [failure.without_backtrace().to_string(), format!("{:#}", reports[0])];
+    assert!(shown.iter().all(|text| text.contains("outer") && !text.contains("backtrace:")));
+    assert_eq!(reports[0].to_string().contains("backtrace:"), failure.backtrace().is_some());
     println!("{failure:?}\nkept: {}", failure.clone().backtrace().is_some());
 }

@@ -5,10 +5,11 @@
 
 use std::{
     ffi::OsStr,
-    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
+    fs,
+    io::{BufRead, BufReader, ErrorKind, Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
-    process::{Child, Command, ExitStatus, Stdio},
+    path::{Path, PathBuf},
+    process::{Child, ChildStderr, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
     time::{Duration, Instant},
@@ -64,6 +65,24 @@ impl<T: Clone> Lines<T> {
     }
 }
 
+/// What `look` finds, as soon as it finds it: for what tells nobody, such as a file.
+pub fn eventually<T>(look: impl Fn() -> Option<T>) -> T {
+    let since = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(since.elapsed() < SOON, "it does not come");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn next_line(errors: &mut impl BufRead) -> Option<Value> {
+    let mut line = String::new();
+    let is_one = errors.read_line(&mut line).is_ok_and(|read| read > 0);
+    is_one.then(|| serde_json::from_str(&line).unwrap_or(Value::String(line)))
+}
+
 /// A running gateway and its log.
 pub struct Gate {
     child: Child,
@@ -82,8 +101,45 @@ impl Gate {
 
     /// A gateway with these flags, a store of its own and a free port for its metrics.
     pub fn start(flags: &[&str]) -> Self {
+        let (gate, mut errors) = Self::unread(flags);
+        let lines = gate.log.clone();
+        thread::spawn(move || {
+            while let Some(line) = next_line(&mut errors) {
+                lines.push(line);
+            }
+        });
+        gate
+    }
+
+    /// The same, whose standard error is read as far as the line that says where it listens.
+    pub fn unread(flags: &[&str]) -> (Self, BufReader<ChildStderr>) {
+        let (mut child, dir) = Self::spawn(flags);
+        let mut errors = BufReader::new(child.stderr.take().unwrap());
+        let log = Lines::default();
+        let listening = loop {
+            let line = next_line(&mut errors).expect("it ended before it listened");
+            log.push(line.clone());
+            if line["message"] == "listening" {
+                break line;
+            }
+        };
+        (Self::at(&listening, child, log, dir), errors)
+    }
+
+    /// The same, with its log in a file.
+    pub fn logging_to(file: &Path, flags: &[&str]) -> Self {
+        let (child, dir) = Self::spawn(&[&["--log", file.to_str().unwrap()], flags].concat());
+        let listening = eventually(|| {
+            let log = fs::read_to_string(file).unwrap_or_default();
+            let line = log.lines().find(|line| line.contains("\"listening\""))?;
+            serde_json::from_str(line).ok()
+        });
+        Self::at(&listening, child, Lines::default(), dir)
+    }
+
+    fn spawn(flags: &[&str]) -> (Child, tempfile::TempDir) {
         let dir = tempfile::tempdir().unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_thence-gate"))
+        let child = Command::new(env!("CARGO_BIN_EXE_thence-gate"))
             .args(flags)
             .args(["--metrics", "127.0.0.1:0", "--store"])
             .arg(dir.path().join("sessions.db"))
@@ -91,16 +147,10 @@ impl Gate {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let log = Lines::default();
-        let (lines, mut errors) = (log.clone(), BufReader::new(child.stderr.take().unwrap()));
-        thread::spawn(move || {
-            let mut line = String::new();
-            while errors.read_line(&mut line).is_ok_and(|read| read > 0) {
-                lines.push(serde_json::from_str(&line).unwrap_or(Value::String(line.clone())));
-                line.clear();
-            }
-        });
-        let listening = log.wait_for(1, |line| line["message"] == "listening").remove(0);
+        (child, dir)
+    }
+
+    fn at(listening: &Value, child: Child, log: Lines<Value>, dir: tempfile::TempDir) -> Self {
         let at = |name: &str| listening[name].as_str().unwrap().parse().unwrap();
         Self { child, address: at("address"), admin: at("metrics"), log, dir }
     }
