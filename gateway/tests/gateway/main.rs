@@ -11,5 +11,6 @@ mod logging;
 mod refusals;
 mod sessions;
 mod signals;
+mod store;
 mod timeouts;
 mod tls;

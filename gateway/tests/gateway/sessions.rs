@@ -12,6 +12,8 @@ use thence_gate::{
     sessions::Sessions,
 };
 
+const LIFE: Life = Life { absolute: Span::seconds(3600), idle: Some(Span::seconds(600)) };
+
 struct Bench {
     reactor: Reactor,
     world: Manual,
@@ -33,8 +35,7 @@ impl Bench {
     }
 
     fn cookie(&self) -> String {
-        let life = Life { absolute: Span::seconds(3600), idle: Some(Span::seconds(600)) };
-        self.store.create(&"42".parse().unwrap(), life, Stamp::now()).unwrap().value
+        self.store.create(&"42".parse().unwrap(), LIFE, Stamp::now()).unwrap().value
     }
 
     fn ask(&self, cookie: Option<&str>) -> Deferred<Session, Denied> {
@@ -157,6 +158,59 @@ fn who_leaves_before_the_look_up_began_costs_no_read() {
     assert_eq!(bench.world.jobs_waiting(), 0);
     assert_eq!(bench.sessions.waiting(), 0);
     drop(asked);
+}
+
+#[test]
+fn two_thousand_who_ask_at_once_are_all_answered_by_a_few_jobs() {
+    let mut bench = Bench::new(8);
+    let cookies: Vec<_> = (0..50).map(|_| bench.cookie()).collect();
+    let asked: Vec<_> = (0..2000).map(|n| bench.ask(Some(&cookies[n % cookies.len()]))).collect();
+    let mut jobs = 0;
+    while bench.sessions.waiting() > 0 {
+        assert!(bench.world.jobs_waiting() <= 2, "the pool has other things to do");
+        assert!(bench.world.run_job());
+        bench.turn();
+        jobs += 1;
+    }
+    assert_eq!(jobs, 3, "two of one key, and one of all the others");
+    for asked in asked {
+        bench.end(asked).unwrap();
+    }
+}
+
+#[test]
+fn a_sweep_removes_all_that_is_due_and_lets_others_write_between() {
+    let mut bench = Bench::new(8);
+    let cookie = bench.cookie();
+    let raw = rusqlite::Connection::open(bench.store.path()).unwrap();
+    let many = "INSERT INTO session WITH RECURSIVE n(i) AS
+        (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2200)
+        SELECT randomblob(32), 'u', 0, 1, NULL, 0, ?1 + i, NULL FROM n";
+    let ended = Stamp::now().before(Span::seconds(7200));
+    raw.execute(many, [ended.millis()]).unwrap();
+    let rows =
+        || -> i64 { raw.query_row("SELECT count(*) FROM session", [], |row| row.get(0)).unwrap() };
+    bench.sessions.sweep().done(|()| {});
+    bench.run_jobs();
+    assert_eq!(rows(), 1701);
+    let lag = "thence_gate_sweep_lag_seconds 3";
+    assert!(bench.metrics.render().contains(lag), "an hour: {}", bench.metrics.render());
+    let mut batches = 1;
+    while rows() > 1 {
+        assert_eq!(bench.world.jobs_waiting(), 0, "it pauses");
+        bench.store.create(&"43".parse().unwrap(), LIFE, Stamp::now()).unwrap();
+        bench.store.revoke_account(&"43".parse().unwrap(), Stamp::now()).unwrap();
+        raw.execute("DELETE FROM session WHERE account = '43'", []).unwrap();
+        bench.world.advance(Duration::from_millis(60));
+        bench.turn();
+        bench.run_jobs();
+        batches += 1;
+    }
+    assert_eq!(batches, 5);
+    assert!(bench.metrics.render().contains("thence_gate_sweep_lag_seconds 0\n"));
+    let asked = bench.ask(Some(&cookie));
+    bench.run_jobs();
+    bench.end(asked).unwrap();
 }
 
 #[test]
