@@ -30,6 +30,8 @@ pub enum Refusal {
     Misdirected,
     /// As many requests are in flight as may be.
     Overloaded,
+    /// The session was in force when the request came, and ended while it was being served (S7).
+    SessionEnded,
     /// The session store did not answer (S8).
     StoreDown,
     /// The client did not send its body in time (rules 31, 32).
@@ -54,7 +56,7 @@ impl Refusal {
             Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoSession => StatusCode::UNAUTHORIZED,
+            Self::NoSession | Self::SessionEnded => StatusCode::UNAUTHORIZED,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::UpstreamBroken | Self::UpstreamRefused => StatusCode::BAD_GATEWAY,
@@ -76,6 +78,7 @@ impl Refusal {
             Self::Misdirected => "misdirected",
             Self::NoSession => "no_session",
             Self::Overloaded => "overloaded",
+            Self::SessionEnded => "session_ended",
             Self::StoreDown => "sessions_unavailable",
             Self::SlowBody => "body_too_slow",
             Self::TwoSessions => "two_sessions",
@@ -98,6 +101,7 @@ impl Refusal {
             Self::Misdirected => "The request's Host is not the one this connection was made to.",
             Self::NoSession => "You are not signed in, or your session has ended.",
             Self::Overloaded => "Too many requests are being served. Try again in a moment.",
+            Self::SessionEnded => "Your session has ended.",
             Self::StoreDown => {
                 "Sessions cannot be looked up at the moment. You are not signed out."
             }
@@ -206,7 +210,7 @@ const CHALLENGE: &str = "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 15] = [
+    const ALL: [Refusal; 16] = [
         Refusal::BadHost,
         Refusal::BrokenBody,
         Refusal::Draining,
@@ -215,6 +219,7 @@ mod tests {
         Refusal::Method,
         Refusal::NoSession,
         Refusal::Overloaded,
+        Refusal::SessionEnded,
         Refusal::StoreDown,
         Refusal::SlowBody,
         Refusal::TwoSessions,

@@ -9,6 +9,7 @@ mod leaving;
 mod lifecycle;
 mod logging;
 mod refusals;
+mod revoked;
 mod sessions;
 mod signals;
 mod store;

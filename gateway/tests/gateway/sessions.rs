@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, header};
 use thence::{Deferred, Outcome, Reactor, driver::manual::Manual};
 use thence_gate::{
     answer::Refusal,
+    cut::Switch,
     denied::Denied,
     metrics::Metrics,
     session::{Cookie, Life, Session, Span, Stamp, Store},
@@ -211,6 +212,36 @@ fn a_sweep_removes_all_that_is_due_and_lets_others_write_between() {
     let asked = bench.ask(Some(&cookie));
     bench.run_jobs();
     bench.end(asked).unwrap();
+}
+
+#[test]
+fn a_stream_counts_as_a_use_while_it_moves_and_not_while_it_waits() {
+    for moves in [false, true] {
+        let mut bench = Bench::new(8);
+        let then = Stamp::now().before(Span::seconds(120));
+        let value = bench.store.create(&"42".parse().unwrap(), LIFE, then).unwrap().value;
+        let key = bench.store.key().open(value.as_bytes()).unwrap().row_key();
+        let (account, handle) = ("42".parse().unwrap(), key.handle());
+        let session = Session { key, account, handle, touch: false };
+        let switch = Switch::default();
+        let _watching = bench.sessions.watch(&session, switch.clone());
+        if moves {
+            switch
+                .answer("data".into())
+                .collect(10)
+                .inspect(|bytes| assert_eq!(bytes, "data"))
+                .report();
+        }
+        bench.turn();
+        bench.world.advance(Duration::from_secs(1));
+        bench.turn();
+        bench.sessions.check_live().done(|()| {});
+        bench.run_jobs();
+        bench.sessions.write_touches().done(|()| {});
+        bench.run_jobs();
+        let touched = format!("thence_gate_sessions_touched_total {}\n", u8::from(moves));
+        assert!(bench.metrics.render().contains(&touched), "{}", bench.metrics.render());
+    }
 }
 
 #[test]
