@@ -4,7 +4,7 @@ use std::{cell::Cell, rc::Rc};
 
 use http::{HeaderValue, Method, StatusCode, header};
 use thence::{
-    Deferred, Failure, Never,
+    Deferred,
     http::{Body, Request, Response},
 };
 
@@ -33,7 +33,7 @@ impl Admin {
         }
         match request.uri().path() {
             "/livez" => Deferred::ok(text(StatusCode::OK, "ok\n")),
-            "/readyz" => self.ready().map_err(|never| match never {}),
+            "/readyz" => Deferred::ok(self.ready()),
             "/metrics" => Deferred::ok(self.metrics()),
             _ => {
                 Deferred::ok(text(StatusCode::NOT_FOUND, "expected /metrics, /livez or /readyz\n"))
@@ -41,14 +41,21 @@ impl Admin {
         }
     }
 
-    fn ready(&self) -> Deferred<Response, Never> {
+    /// What was seen last: whoever asks often, or many who ask at once, cost no look-up.
+    fn ready(&self) -> Response {
+        let health = self.sessions.health();
+        let seen = format!("{:.1} s ago", health.age().as_secs_f64());
+        let mut reasons = Vec::new();
         if self.draining.get() {
-            return Deferred::ok(text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"));
+            reasons.push("draining".to_owned());
         }
-        self.sessions.probe().map(|()| text(StatusCode::OK, "ok\n")).recover(|failure: Failure| {
-            tracing::warn!("not ready: {}", failure.without_backtrace());
-            text(StatusCode::SERVICE_UNAVAILABLE, "the session store does not answer\n")
-        })
+        if let Some(trouble) = health.trouble() {
+            reasons.push(format!("the session store does not answer, {seen}: {trouble}"));
+        }
+        if reasons.is_empty() {
+            return text(StatusCode::OK, format!("ok\nthe session store answered {seen}\n"));
+        }
+        text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
     }
 
     fn metrics(&self) -> Response {

@@ -30,6 +30,8 @@ pub enum Refusal {
     Misdirected,
     /// As many requests are in flight as may be.
     Overloaded,
+    /// The session was in force when the request came, and ended while it was being served (S7).
+    SessionEnded,
     /// The session store did not answer (S8).
     StoreDown,
     /// The client did not send its body in time (rules 31, 32).
@@ -60,7 +62,7 @@ impl Refusal {
             Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
-            Self::NoSession => StatusCode::UNAUTHORIZED,
+            Self::NoSession | Self::SessionEnded => StatusCode::UNAUTHORIZED,
             Self::UnsafeAccount => StatusCode::FORBIDDEN,
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
@@ -83,6 +85,7 @@ impl Refusal {
             Self::Misdirected => "misdirected",
             Self::NoSession => "no_session",
             Self::Overloaded => "overloaded",
+            Self::SessionEnded => "session_ended",
             Self::StoreDown => "sessions_unavailable",
             Self::SlowBody => "body_too_slow",
             Self::TwoSessions => "two_sessions",
@@ -107,6 +110,7 @@ impl Refusal {
             Self::Misdirected => "The request's Host is not the one this connection was made to.",
             Self::NoSession => "You are not signed in, or your session has ended.",
             Self::Overloaded => "Too many requests are being served. Try again in a moment.",
+            Self::SessionEnded => "Your session has ended.",
             Self::StoreDown => {
                 "Sessions cannot be looked up at the moment. You are not signed out."
             }
@@ -226,7 +230,7 @@ const CHALLENGE: &str = "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 18] = [
+    const ALL: [Refusal; 19] = [
         Refusal::BadHost,
         Refusal::BrokenBody,
         Refusal::Draining,
@@ -236,6 +240,7 @@ mod tests {
         Refusal::Misdirected,
         Refusal::NoSession,
         Refusal::Overloaded,
+        Refusal::SessionEnded,
         Refusal::StoreDown,
         Refusal::SlowBody,
         Refusal::TwoSessions,

@@ -13,6 +13,7 @@ use thence::{
 
 use crate::{
     answer::{METHODS, Refusal},
+    cut::Switch,
     denied::Denied,
     door::{Door, Turned},
     forward::{
@@ -97,6 +98,10 @@ impl Gate {
         served
             .then(move |outcome| {
                 Ok(match outcome {
+                    // However what it had begun came to its end.
+                    _ if answering.has_lost_its_session() => {
+                        refuse(Refusal::SessionEnded, &answering)
+                    }
                     Outcome::Ok(answer) => gate.upstream_request_success(answer, &answering),
                     Outcome::Err(denied) => gate.upstream_request_failure(denied, &answering),
                     Outcome::Stop(stop) => gate.stopped(&stop, &answering),
@@ -159,10 +164,23 @@ impl Gate {
         visit: &Rc<Visit>,
     ) -> Deferred<Response, Denied> {
         visit.of_account(session.account.as_str());
-        match self.outgoing(session, asked, came, visit) {
-            Ok(head) => self.upstream.send(head, body, visit),
-            Err(refusal) => Deferred::err(refusal.into()),
-        }
+        let head = match self.outgoing(session, asked, came, visit) {
+            Ok(head) => head,
+            Err(refusal) => return Deferred::err(refusal.into()),
+        };
+        // From here on the session's end is the request's.
+        let (switch, watching) = {
+            let ending = Rc::downgrade(visit);
+            let switch = Switch::new(move || {
+                if let Some(visit) = ending.upgrade() {
+                    visit.session_ended();
+                }
+            });
+            (switch.clone(), self.sessions.watch(session, switch))
+        };
+        let body = switch.request(body);
+        visit.watched(switch, watching);
+        self.upstream.send(head, body, visit)
     }
 
     /// The request as the upstream gets it.
@@ -216,7 +234,7 @@ impl Gate {
             body
         } else {
             // That it broke off is seen to by whoever relays it.
-            Body::wrap(Timed::new(body, idle, Progress::begin(), |_| {}))
+            visit.can_be_cut(Body::wrap(Timed::new(body, idle, Progress::begin(), |_| {})))
         };
         let body = Relayed::new(body, visit.is_safe(), move |end| ending.relayed(status, end));
         Response::from_parts(head, Body::wrap(body))

@@ -19,6 +19,7 @@ pub mod admin;
 pub mod answer;
 pub mod args;
 pub mod certificates;
+pub mod cut;
 pub mod demo;
 pub mod demo_upstream;
 pub mod denied;

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::answer::Refusal;
+use crate::{answer::Refusal, session::Stamp};
 
 /// How a request ended, as its counter and its log line say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,12 +82,14 @@ pub struct Metrics {
     pub in_flight: Cell<usize>,
     /// Requests that the end of the drain cut.
     pub cut: Cell<u64>,
-    /// Jobs that wait for a thread of the pool.
+    /// Look-ups that wait for the session store.
     pub worker_queue: Cell<usize>,
     /// Rows whose idle clock was moved.
     pub touched: Cell<u64>,
     /// Rows of ended sessions that were removed.
     pub swept: Cell<u64>,
+    /// When the oldest row there is should be gone.
+    pub sweep_due: Cell<Option<Stamp>>,
     /// Lines of the log that were not written.
     pub log_lines_lost: Cell<u64>,
 }
@@ -175,7 +177,7 @@ impl Metrics {
         page.single(
             "thence_gate_worker_queue_depth",
             "gauge",
-            "Jobs waiting for a thread.",
+            "Look-ups waiting for the session store.",
             self.worker_queue.get(),
         );
         page.single(
@@ -189,6 +191,14 @@ impl Metrics {
             "counter",
             "Ended sessions removed.",
             self.swept.get(),
+        );
+        let lag =
+            self.sweep_due.get().map_or(Duration::ZERO, |due| Stamp::now().since(due).duration());
+        page.single(
+            "thence_gate_sweep_lag_seconds",
+            "gauge",
+            "For how long the oldest row of an ended session should have been gone.",
+            lag.as_secs_f64(),
         );
         page.single(
             "thence_gate_log_lines_lost_total",
@@ -338,6 +348,6 @@ mod tests {
                 value.parse::<f64>().expect(line);
             }
         }
-        assert_eq!(seen.len(), 12);
+        assert_eq!(seen.len(), 13);
     }
 }

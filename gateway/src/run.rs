@@ -1,6 +1,9 @@
 //! From a command line to what it asks for.
 
-use std::{io::Write as _, path::PathBuf};
+use std::{
+    io::{ErrorKind, Write as _},
+    path::PathBuf,
+};
 
 use crate::{
     args::{Cli, Command, SessionCommand},
@@ -32,24 +35,45 @@ fn session(asked: SessionCommand) -> Result<Exit, Trouble> {
         SessionCommand::Create { account, ttl, idle, secure, format, at } => {
             let life = Life { absolute: ttl, idle: idle.0 };
             let cookie = if secure { Cookie::Secure } else { Cookie::Plain };
-            command::create(&open(at.store)?, &account, life, cookie, format, now)?
+            let store = open(at.store)?;
+            if store.was_created() {
+                // Whoever mistyped --store sees it.
+                let made = store.path().display();
+                let _ = writeln!(std::io::stderr(), "made a new session store: {made}");
+            }
+            command::create(&store, &account, life, cookie, format, now)?
         }
         SessionCommand::List { account, at } => {
-            command::list(&open(at.store)?, account.as_ref(), now)?
+            command::list(&open_existing(at.store)?, account.as_ref(), now)?
         }
         SessionCommand::Revoke { id, account, at } => {
             let target = account.map(Target::Account).or(id);
             // clap has made sure that there is one.
             let Some(target) = target else { return Ok(Exit::Usage) };
-            command::revoke(&open(at.store)?, &target, now)?
+            command::revoke(&open_existing(at.store)?, &target, now)?
         }
     };
-    // `session list | head` closes the pipe early, which is no failure.
-    let _ = std::io::stdout().write_all(said.as_bytes());
+    print(&said)?;
     Ok(Exit::Done)
 }
 
-/// Opens the store that was named, or the user's own.
+/// Prints what was asked for.
+///
+/// # Errors
+/// When it cannot be written. A reader that has closed early (`session list | head`) is no failure.
+fn print(said: &str) -> Result<(), Trouble> {
+    let mut out = std::io::stdout();
+    match out.write_all(said.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Trouble::new(
+            format_args!("it was done, and what came of it could not be printed: {error}"),
+            "a standard output with room",
+            "see `thence-gate session list`, and revoke a session whose cookie nobody has",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the store that was named, or the user's own, and makes it if it is not there.
 ///
 /// # Errors
 /// When it is no store, or cannot be opened.
@@ -60,6 +84,14 @@ pub fn open(named: Option<Place>) -> Result<Store, Trouble> {
         make_folder(&path)?;
     }
     Ok(Store::open(&path)?)
+}
+
+/// Opens the store that was named, or the user's own, which has to be there.
+///
+/// # Errors
+/// When it is not there or no store, or cannot be opened.
+pub fn open_existing(named: Option<Place>) -> Result<Store, Trouble> {
+    Ok(Store::open_existing(&store_path(named)?)?)
 }
 
 /// Where the store that was named lies, or the user's own.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use thence::{
-    Deferred, Failure, Never, Reactor, Report, draining, every,
+    Deferred, Failure, Never, Reactor, Report, draining,
     http::{Request, Server},
     reactor::net::tls::Certificates,
     set_failure_hook,
@@ -35,7 +35,7 @@ use crate::{
     ports, probe,
     request_id::RequestIds,
     session::{Cookie, Stamp, Store},
-    sessions::{LOOKUP_QUEUE, Sessions},
+    sessions::Sessions,
     signals::Signals,
     upstream::Upstream,
 };
@@ -55,15 +55,15 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
 fn run(asked: Serve, log: &LogWriter) -> Result<Exit, Trouble> {
     let limits = Limits::default();
     descriptors::raise(descriptors::needed(&limits));
-    let mut reactor = Reactor::builder()
-        .drain(limits.drain)
-        .pool_queue(LOOKUP_QUEUE)
-        .build()
-        .map_err(|failure| cannot_run(&failure))?;
+    let mut reactor =
+        Reactor::builder().drain(limits.drain).build().map_err(|failure| cannot_run(&failure))?;
     // Before anything that takes time: a signal to reload must not kill a gateway that starts.
     let signals = Signals::watch();
     set_failure_hook(log_failure);
     let store = Arc::new(crate::run::open(asked.store.clone())?);
+    if store.was_created() {
+        tracing::info!("made a new session store: {}", store.path().display());
+    }
     let certificates = match (&asked.tls_cert, &asked.tls_key) {
         (Some(cert), Some(key)) => Some(certificates::read(cert, key)?),
         _ => None,
@@ -143,7 +143,13 @@ async fn main(with: Listening) -> Result<(), Failure> {
         door: door.clone(),
     });
     let is_draining = Rc::new(Cell::new(false));
-    signals.obey(certificates.clone(), log.clone(), is_log_a_file, metrics.clone());
+    signals.obey(
+        certificates.clone(),
+        sessions.clone(),
+        log.clone(),
+        is_log_a_file,
+        metrics.clone(),
+    );
     let admin = Admin {
         metrics,
         sessions: sessions.clone(),
@@ -161,7 +167,7 @@ async fn main(with: Listening) -> Result<(), Failure> {
     let serving = server.serve(move |request: Request| {
         gate.respond(request).map_err(|never: Never| match never {})
     });
-    keep_house(&sessions);
+    sessions.keep_house();
     memory::give_back_after_storms(serving);
     let saying = door.clone();
     every(SAY_EVERY, move || {
@@ -183,17 +189,10 @@ async fn main(with: Listening) -> Result<(), Failure> {
     tracing::info!(address = %address, scheme, metrics = %admin_address, "listening");
     draining().await;
     is_draining.set(true);
+    sessions.stop();
     tracing::info!("draining");
     sessions.write_touches().await;
     Ok(())
-}
-
-/// Writes uses and removes ended sessions, now and then.
-fn keep_house(sessions: &Rc<Sessions>) {
-    let touching = sessions.clone();
-    every(TOUCH_EVERY, move || touching.write_touches());
-    let sweeping = sessions.clone();
-    every(SWEEP_EVERY, move || sweeping.sweep());
 }
 
 /// The demo's application, on a port, a thread and a reactor of its own: as yours would, it goes
@@ -259,5 +258,3 @@ fn cannot_run(failure: &Failure) -> Trouble {
 
 const SAY_EVERY: Duration = Duration::from_secs(1);
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
-const TOUCH_EVERY: Duration = Duration::from_secs(1);
-const SWEEP_EVERY: Duration = Duration::from_secs(60);

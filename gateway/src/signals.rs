@@ -2,7 +2,7 @@
 //!
 //! | signal | what it does |
 //! |---|---|
-//! | SIGHUP | reads the certificate and its key again |
+//! | SIGHUP | opens the session store anew, and reads the certificate and its key again |
 //! | SIGUSR1 | opens the log file anew, for whoever has renamed it |
 //! | SIGUSR2 | logs what is unfinished |
 
@@ -12,7 +12,7 @@ use thence::{
     Deferred, Never, Signal, core::hosting, flow, offload, reactor::net::tls::Certificates, signal,
 };
 
-use crate::{log_writer::LogWriter, metrics::Metrics};
+use crate::{log_writer::LogWriter, metrics::Metrics, sessions::Sessions};
 
 /// The signals, from the moment on at which they no longer do what they do by default.
 #[derive(Debug)]
@@ -36,11 +36,12 @@ impl Signals {
     pub fn obey(
         self,
         certificates: Option<Certificates>,
+        sessions: Rc<Sessions>,
         log: LogWriter,
         is_log_a_file: bool,
         metrics: Rc<Metrics>,
     ) {
-        each(Signal::Hangup, self.hangup, move || reload(certificates.clone()));
+        each(Signal::Hangup, self.hangup, move || reload(certificates.clone(), &sessions));
         each(Signal::User1, self.user1, move || {
             if is_log_a_file {
                 log.reopen();
@@ -68,17 +69,19 @@ fn each(which: Signal, first: Deferred<(), Never>, f: impl Fn() -> Deferred<(), 
     .report();
 }
 
-/// Reads the files again. What is wrong with them is said, and what was shown before is shown on;
-/// connections go on either way.
-fn reload(certificates: Option<Certificates>) -> Deferred<(), Never> {
-    let Some(certificates) = certificates else {
-        tracing::info!("SIGHUP: nothing to read again");
-        return Deferred::ok(());
-    };
+/// Opens the store and reads the certificate again. What is wrong with them is said, and what was
+/// used before is used on; connections go on either way.
+fn reload(certificates: Option<Certificates>, sessions: &Rc<Sessions>) -> Deferred<(), Never> {
+    let store = sessions
+        .reopen()
+        .map(|()| tracing::info!("SIGHUP: the session store is opened anew"))
+        .recover(|failure| tracing::error!("SIGHUP: the old session store stays: {failure:#}"));
+    let Some(certificates) = certificates else { return store };
     // A slow disk must not hold the loop up.
-    offload(move || Ok(certificates.reload()?))
+    let certificate = offload(move || Ok(certificates.reload()?))
         .map(|()| tracing::info!("SIGHUP: certificate and key are read again"))
-        .recover(|failure| tracing::error!("SIGHUP: the old certificate stays: {failure}"))
+        .recover(|failure| tracing::error!("SIGHUP: the old certificate stays: {failure}"));
+    store.and_then(|()| certificate)
 }
 
 /// Logs what has not ended, with the place in the program where it waits.

@@ -9,13 +9,15 @@ use std::{
 };
 
 use http::{HeaderMap, Method, StatusCode, Uri, header};
-use thence::{Canceller, now};
+use thence::{Canceller, http::Body, now};
 
 use crate::{
     access_log::Record,
     answer::Refusal,
+    cut::Switch,
     metrics::{Metrics, Outcome},
     relay::Ending,
+    sessions::Watching,
 };
 
 /// How far a request has come.
@@ -44,11 +46,17 @@ pub struct Visit {
     safe: bool,
     stage: Cell<Stage>,
     left: Cell<bool>,
+    /// The status of the upstream's answer.
+    answered: Cell<u16>,
     /// Whether the end of the drain cut it.
     cut: Cell<bool>,
     /// What was wrong with the client's body, which is no failure of the upstream.
     body: Cell<Option<Refusal>>,
     work: RefCell<Option<Canceller>>,
+    /// What ends it with its session, from the moment on at which it has one.
+    watched: RefCell<Option<(Switch, Watching)>>,
+    /// Whether its session ended before its answer began.
+    orphaned: Cell<bool>,
     /// What the client accepts, for an answer of ours.
     accept: HeaderMap,
     request_id: String,
@@ -73,9 +81,12 @@ impl Visit {
             safe: method.is_safe(),
             stage: Cell::new(Stage::Waiting),
             left: Cell::new(false),
+            answered: Cell::new(0),
             cut: Cell::new(false),
             body: Cell::new(None),
             work: RefCell::new(None),
+            watched: RefCell::new(None),
+            orphaned: Cell::new(false),
             accept: accept.map(|line| (header::ACCEPT, line)).collect(),
             request_id,
         })
@@ -93,6 +104,44 @@ impl Visit {
         self.note(|record| record.account = Some(account.to_owned()));
     }
 
+    /// It has a session, whose end cuts it.
+    pub fn watched(&self, switch: Switch, watching: Watching) {
+        if self.stage.get() != Stage::Over {
+            self.watched.replace(Some((switch, watching)));
+        }
+    }
+
+    /// Its answer's body, which the end of its session cuts.
+    pub fn can_be_cut(&self, body: Body) -> Body {
+        match &*self.watched.borrow() {
+            Some((switch, _)) => switch.answer(body),
+            None => body,
+        }
+    }
+
+    /// Its session was revoked or has run out: it is cut, however far it has come (S7).
+    pub fn session_ended(&self) {
+        match self.stage.get() {
+            Stage::Waiting | Stage::Sent => {
+                self.orphaned.set(true);
+                let work = self.work.take();
+                if let Some(work) = work {
+                    work.cancel();
+                }
+            }
+            Stage::Answering => {
+                self.refused(Refusal::SessionEnded.word());
+                self.write(self.answered.get(), Outcome::Cancelled);
+            }
+            Stage::Over => {}
+        }
+    }
+
+    /// Whether its session ended before its answer began.
+    pub fn has_lost_its_session(&self) -> bool {
+        self.orphaned.get()
+    }
+
     /// The upstream is about to hear of it.
     pub fn sent(&self) {
         self.advance(Stage::Sent);
@@ -107,6 +156,7 @@ impl Visit {
     /// The upstream has answered.
     pub fn answering(&self, status: StatusCode) {
         self.advance(Stage::Answering);
+        self.answered.set(status.as_u16());
         self.note(|record| record.upstream_status = Some(status.as_u16()));
     }
 
@@ -115,9 +165,11 @@ impl Visit {
         self.note(|record| record.refused = Some(word));
     }
 
-    /// The client is gone.
+    /// The client is gone. What was answered before that stays what it was.
     pub fn client_left(&self) {
-        self.left.set(true);
+        if self.stage.get() != Stage::Answering {
+            self.left.set(true);
+        }
         let cut = match self.stage.get() {
             Stage::Waiting => true,
             Stage::Sent => self.safe,
@@ -172,9 +224,10 @@ impl Visit {
 
     /// It came to its end with an answer of ours or without any. Writes the line, once.
     pub fn ended(&self, status: StatusCode) {
+        let was_cut = self.left.get() || self.cut.get() || self.orphaned.get();
         let outcome = match self.stage.get() {
-            Stage::Waiting if self.left.get() || self.cut.get() => Outcome::NotSent,
-            Stage::Sent if self.left.get() || self.cut.get() => Outcome::Cancelled,
+            Stage::Waiting if was_cut => Outcome::NotSent,
+            Stage::Sent if was_cut => Outcome::Cancelled,
             _ => Outcome::Finished,
         };
         self.write(status.as_u16(), outcome);
@@ -190,7 +243,8 @@ impl Visit {
         match ending {
             // The status is on the wire; what broke off behind it is said beside it.
             Ending::Broken => self.refused("upstream_broke_off"),
-            Ending::Cancelled | Ending::Drained => self.left.set(true),
+            Ending::Cancelled | Ending::Drained if !self.left.get() => self.refused("client_left"),
+            Ending::Cancelled | Ending::Drained => {}
             Ending::Finished => {}
         }
         self.write(status.as_u16(), outcome);
@@ -199,6 +253,8 @@ impl Visit {
     fn write(&self, status: u16, outcome: Outcome) {
         self.stage.set(Stage::Over);
         self.work.take();
+        let watched = self.watched.take();
+        drop(watched);
         let Some(record) = self.record.take() else { return };
         let status = if self.left.get() { CLIENT_LEFT } else { status };
         let took = now().saturating_duration_since(self.began);
@@ -241,7 +297,7 @@ impl fmt::Debug for Visit {
     }
 }
 
-/// What a log says of a client that did not wait; no client ever sees it.
+/// What a log says of a client that left before its answer began; no client ever sees it.
 const CLIENT_LEFT: u16 = 499;
 
 #[cfg(test)]
@@ -311,6 +367,40 @@ mod tests {
         finished.answering(StatusCode::OK);
         finished.relayed(StatusCode::OK, Ending::Drained);
         assert!(counted(&metrics, 499, "finished"));
+    }
+
+    #[test]
+    fn whoever_leaves_once_the_answer_has_begun_has_had_its_status() {
+        for (ending, outcome) in [(Ending::Cancelled, "cancelled"), (Ending::Drained, "finished")] {
+            let (visit, metrics) = visit(&Method::POST);
+            visit.sent();
+            visit.answering(StatusCode::OK);
+            visit.client_left();
+            visit.relayed(StatusCode::OK, ending);
+            assert!(counted(&metrics, 200, outcome));
+        }
+    }
+
+    #[test]
+    fn the_end_of_its_session_cuts_a_visit_at_any_stage() {
+        let (early, metrics) = visit(&Method::POST);
+        let (trigger, work) = Deferred::<()>::new();
+        early.works(work.canceller());
+        early.sent();
+        early.session_ended();
+        assert!(trigger.is_cancelled() && early.has_lost_its_session());
+        early.ended(StatusCode::UNAUTHORIZED);
+        assert!(counted(&metrics, 401, "cancelled"));
+        drop(trigger);
+
+        let (late, metrics) = visit(&Method::GET);
+        late.sent();
+        late.answering(StatusCode::OK);
+        late.session_ended();
+        // Its body breaks off behind that, and is not counted again.
+        late.relayed(StatusCode::OK, Ending::Broken);
+        assert!(counted(&metrics, 200, "cancelled"));
+        assert!(!metrics.render().contains("outcome=\"finished\""));
     }
 
     #[test]

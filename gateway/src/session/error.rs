@@ -1,6 +1,9 @@
 //! What can be wrong with the store. A client is never told 401 because of it (S8).
 
-use std::{error, fmt, path::PathBuf};
+use std::{
+    error, fmt,
+    path::{Path, PathBuf},
+};
 
 use rusqlite::ErrorCode;
 
@@ -37,6 +40,11 @@ pub enum StoreError {
         /// Where it should be.
         path: PathBuf,
     },
+    /// There is no store at that path.
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
     /// A newer version of this program made the store.
     Newer {
         /// The store's file.
@@ -47,6 +55,11 @@ pub enum StoreError {
     /// The file is a database of something else.
     NotOurs {
         /// The file.
+        path: PathBuf,
+    },
+    /// The file at that path, or its log beside it, is not the one that was opened.
+    Replaced {
+        /// The store's file.
         path: PathBuf,
     },
     /// The file cannot be opened or made.
@@ -72,12 +85,18 @@ impl fmt::Display for StoreError {
                 "cookie key {} is missing, and the store beside it has sessions",
                 path.display()
             ),
+            Self::Missing { path } => write!(f, "there is no session store at {}", path.display()),
             Self::Newer { path, version } => {
                 write!(f, "session store {} has layout {version}", path.display())
             }
             Self::NotOurs { path } => {
                 write!(f, "{} is a database, but not a session store", path.display())
             }
+            Self::Replaced { path } => write!(
+                f,
+                "session store {} was moved, deleted or replaced while it was open",
+                path.display()
+            ),
             Self::Unreadable { path, source } => {
                 write!(f, "session store {}: {source}", path.display())
             }
@@ -97,7 +116,6 @@ impl error::Error for StoreError {
 
 impl From<StoreError> for Trouble {
     fn from(error: StoreError) -> Self {
-        const STORE: &str = "an SQLite file made by thence-gate that this user can read and write";
         let (expected, advice) = match &error {
             StoreError::Collision => (
                 "32 random bytes from the operating system",
@@ -105,13 +123,17 @@ impl From<StoreError> for Trouble {
                  the machine's random number generator is broken"
                     .to_owned(),
             ),
-            StoreError::Database { path, source } if is_busy(source) => (
-                "a store that this program alone holds the lock of, for moments",
-                format!("find who holds it with `fuser -v {}`, and end what hangs", path.display()),
+            StoreError::Database { path, source } => database(path, source),
+            StoreError::Corrupt { .. } => (STORE, RESTORE.to_owned()),
+            StoreError::Missing { .. } => (
+                STORE,
+                "check --store; `thence-gate session create` and a gateway that starts make one"
+                    .to_owned(),
             ),
-            StoreError::Corrupt { .. } | StoreError::Database { .. } => {
-                (STORE, "restore the file from a backup, or name another with --store".to_owned())
-            }
+            StoreError::Replaced { .. } => (
+                "the same files for as long as the store is open",
+                "put the store there that is to be used, and send the gateway SIGHUP".to_owned(),
+            ),
             StoreError::Key { path, .. } => (
                 "64 hexadecimal digits in a file of mode 0600, owned by this user",
                 format!("chmod 600 {0}, or restore it from a backup", path.display()),
@@ -141,6 +163,101 @@ impl From<StoreError> for Trouble {
     }
 }
 
+impl StoreError {
+    /// Whether somebody else has a lock, for the moment.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if is_busy(source))
+    }
+}
+
+/// What SQLite expected, and what to do: its own words name no cure.
+fn database(path: &Path, source: &rusqlite::Error) -> (&'static str, String) {
+    let (folder, path) = (path.parent().unwrap_or(path).display(), path.display());
+    match source.sqlite_error_code() {
+        Some(
+            ErrorCode::DatabaseBusy
+            | ErrorCode::DatabaseLocked
+            | ErrorCode::FileLockingProtocolFailed,
+        ) => (
+            "a store that this program alone holds the lock of, for moments",
+            format!("find who holds it with `fuser -v {path}`, and end what hangs"),
+        ),
+        Some(ErrorCode::DiskFull) => (
+            "room on the disk for the store and its log",
+            format!("free some space where {path} lies (see `df {path}`); no session was lost"),
+        ),
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => (
+            "a store, its log and its folder that this user can write to",
+            format!(
+                "see who may write with `ls -l {path}*` and `ls -ld {folder}`, and whether the file system is mounted read-only"
+            ),
+        ),
+        Some(ErrorCode::CannotOpen) => (
+            "a store, and a folder in which its log can be made",
+            format!(
+                "see who may write in {folder}, and how many files this user may have open (`ulimit -n`)"
+            ),
+        ),
+        Some(ErrorCode::SystemIoFailure) => (
+            "a disk that can be read and written",
+            format!(
+                "look for errors of the disk under {path} in the system's log (`dmesg`), before anything is written to it again"
+            ),
+        ),
+        Some(ErrorCode::DatabaseCorrupt) => (
+            "an undamaged SQLite file",
+            format!(
+                "copy {path} and the files beside it away, and restore it from a backup; `sqlite3 {path} .recover` may save what it has"
+            ),
+        ),
+        Some(ErrorCode::NotADatabase) => {
+            (STORE, "name another file with --store; this one was not touched".to_owned())
+        }
+        _ => (STORE, RESTORE.to_owned()),
+    }
+}
+
 fn is_busy(error: &rusqlite::Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::FileLockingProtocolFailed
+        )
+    )
+}
+
+const STORE: &str = "an SQLite file made by thence-gate that this user can read and write";
+const RESTORE: &str = "restore the file from a backup, or name another with --store";
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    #[test]
+    fn every_failure_of_sqlite_has_advice_that_fits() {
+        for (code, advice) in [
+            (ffi::SQLITE_BUSY, "fuser -v /d/s.db"),
+            (ffi::SQLITE_LOCKED, "fuser -v /d/s.db"),
+            (ffi::SQLITE_PROTOCOL, "fuser -v /d/s.db"),
+            (ffi::SQLITE_FULL, "free some space"),
+            (ffi::SQLITE_READONLY, "ls -ld /d`"),
+            (ffi::SQLITE_READONLY_DIRECTORY, "ls -ld /d`"),
+            (ffi::SQLITE_PERM, "ls -ld /d`"),
+            (ffi::SQLITE_CANTOPEN, "ulimit -n"),
+            (ffi::SQLITE_IOERR, "dmesg"),
+            (ffi::SQLITE_IOERR_WRITE, "dmesg"),
+            (ffi::SQLITE_CORRUPT, ".recover"),
+            (ffi::SQLITE_NOTADB, "name another file"),
+            (ffi::SQLITE_ERROR, "backup"),
+        ] {
+            let source = rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+            let error = StoreError::Database { path: "/d/s.db".into(), source };
+            let trouble = Trouble::from(error);
+            assert!(trouble.advice().contains(advice), "{code}: {trouble}");
+        }
+    }
 }

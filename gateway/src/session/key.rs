@@ -6,10 +6,12 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{
     error::StoreError,
+    schema,
     token::{MacKey, hex},
 };
 
@@ -43,10 +45,12 @@ pub(super) fn make(path: &Path) -> Result<MacKey, StoreError> {
     getrandom::fill(&mut bytes).map_err(|error| bad(error.to_string()))?;
     // Written whole under another name and then linked: two gateways that start at once agree on
     // one key, and a crash leaves no half of one.
-    let draft = path.with_extension(format!("key.{}", std::process::id()));
+    let number = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let draft = path.with_extension(format!("key.{}.{number}", std::process::id()));
     let written = write_draft(&draft, &bytes).and_then(|()| fs::hard_link(&draft, path));
     let _ = fs::remove_file(&draft);
-    match written {
+    // The name must survive the machine's power as the sessions do.
+    match written.and_then(|()| schema::sync_folder(path)) {
         Ok(()) => Ok(MacKey::new(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             read(path)?.ok_or_else(|| bad("it was removed while it was being made".into()))
@@ -54,6 +58,9 @@ pub(super) fn make(path: &Path) -> Result<MacKey, StoreError> {
         Err(error) => Err(bad(error.to_string())),
     }
 }
+
+/// Two threads of a process have two.
+static DRAFTS: AtomicU64 = AtomicU64::new(0);
 
 fn write_draft(draft: &Path, bytes: &[u8]) -> io::Result<()> {
     let _ = fs::remove_file(draft);

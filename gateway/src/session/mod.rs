@@ -3,10 +3,12 @@
 //! The rules (S1 to S15) are the gateway's own; each is cited where it is kept.
 
 pub mod account;
+mod anchor;
 pub mod command;
 pub mod cookie;
 mod error;
 pub mod key;
+mod row;
 mod schema;
 pub mod stamp;
 pub mod store;
@@ -18,8 +20,9 @@ pub use self::{
     account::Account,
     cookie::{Cookie, Presented},
     error::StoreError,
+    row::{Row, State},
     stamp::{Span, Stamp},
-    store::{Found, Life, Row, Session, State, Store},
+    store::{Found, Life, Session, Store},
     survey::Survey,
     token::{Handle, MacKey, RowKey, SessionId},
 };

@@ -1,16 +1,17 @@
 //! The table, and how a connection to it is opened.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use super::error::StoreError;
+use super::{error::StoreError, store::Missing};
 
 /// Makes the file if it is not there, readable by its owner only: SQLite itself would follow the
 /// umask. Says whether it made it.
@@ -43,35 +44,75 @@ pub(super) enum Layout {
     Ours,
 }
 
-/// A connection to what is a store, or can become one.
-pub(super) fn open_known(path: &Path) -> Result<(Connection, Layout), StoreError> {
-    known(path, READER_PATIENCE)
+/// Whether there is a file at all.
+pub(super) fn is_there(path: &Path) -> Result<(), StoreError> {
+    match fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(StoreError::Missing { path: path.to_owned() })
+        }
+        _ => is_file(path),
+    }
 }
 
-fn known(path: &Path, patience: Duration) -> Result<(Connection, Layout), StoreError> {
-    let database = |source| StoreError::Database { path: path.to_owned(), source };
-    let connection = open(path, patience).map_err(database)?;
-    let application: i64 = pragma(&connection, "application_id").map_err(database)?;
-    let version: i64 = pragma(&connection, "user_version").map_err(database)?;
-    let objects: i64 = connection
+/// Has a file's name survive the machine's power.
+pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// A connection to what is a store, or can become one.
+pub(super) fn open_known(path: &Path) -> Result<(Connection, Layout), StoreError> {
+    let mut connection = open(path, READER_PATIENCE).map_err(|source| database(path, source))?;
+    let layout = layout(path, &mut connection, TransactionBehavior::Deferred)?.0;
+    Ok((connection, layout))
+}
+
+/// What the file is, seen in one transaction: somebody else may be laying the table out.
+fn layout<'a>(
+    path: &Path,
+    connection: &'a mut Connection,
+    behavior: TransactionBehavior,
+) -> Result<(Layout, Transaction<'a>), StoreError> {
+    let database = |source| database(path, source);
+    let look = connection.transaction_with_behavior(behavior).map_err(database)?;
+    let application: i64 = pragma(&look, "application_id").map_err(database)?;
+    let version: i64 = pragma(&look, "user_version").map_err(database)?;
+    let objects: i64 = look
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(database)?;
     match (application, version) {
-        (APPLICATION, LAYOUT) => Ok((connection, Layout::Ours)),
+        (APPLICATION, LAYOUT) => Ok((Layout::Ours, look)),
         (APPLICATION, version) if version > LAYOUT => {
             Err(StoreError::Newer { path: path.to_owned(), version })
         }
-        (0, 0) if objects == 0 => Ok((connection, Layout::Empty)),
+        (0, 0) if objects == 0 => Ok((Layout::Empty, look)),
         _ => Err(StoreError::NotOurs { path: path.to_owned() }),
     }
 }
 
-/// The one connection that writes (S9). Lays the table out in an empty file.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
-    let database = |source| StoreError::Database { path: path.to_owned(), source };
-    let (mut connection, layout) = known(path, WRITER_PATIENCE)?;
-    if layout == Layout::Empty {
-        lay_out(&mut connection).map_err(database)?;
+/// The one connection that writes (S9). Lays the table out in an empty file, if it may.
+pub(super) fn open_writer(path: &Path, missing: Missing) -> Result<Connection, StoreError> {
+    let until = Instant::now() + WRITER_PATIENCE;
+    loop {
+        match try_open_writer(path, missing) {
+            // Some of SQLite's locks are refused at once where waiting could be for ever: those of
+            // the journal's mode, when several processes make one store.
+            Err(error) if error.is_busy() && Instant::now() < until => thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+}
+
+fn try_open_writer(path: &Path, missing: Missing) -> Result<Connection, StoreError> {
+    let database = |source| database(path, source);
+    let mut connection = open(path, WRITER_PATIENCE).map_err(database)?;
+    let found = layout(path, &mut connection, TransactionBehavior::Deferred)?.0;
+    match (found, missing) {
+        (Layout::Ours, _) => {}
+        (Layout::Empty, Missing::Fail) => {
+            return Err(StoreError::Missing { path: path.to_owned() });
+        }
+        (Layout::Empty, Missing::Make) => lay_out(path, &mut connection)?,
     }
     // A reader never waits for the writer, nor the other way (S9).
     let mode: String = connection
@@ -83,8 +124,8 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
             source: io::Error::other("its file system cannot share memory, which WAL needs"),
         });
     }
-    // A crash of the machine may forget the last touches; it cannot damage the file.
-    connection.pragma_update(None, "synchronous", "NORMAL").map_err(database)?;
+    // The first read makes the files of the log, which stay as long as this connection.
+    pragma(&connection, "user_version").map_err(database)?;
     Ok(connection)
 }
 
@@ -103,15 +144,25 @@ fn open(path: &Path, patience: Duration) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn lay_out(connection: &mut Connection) -> rusqlite::Result<()> {
-    // Immediate: of two gateways that start at once, the second sees the first one's table.
-    let lay = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if pragma(&lay, "user_version")? == 0 {
-        lay.execute_batch(TABLE)?;
-        lay.pragma_update(None, "application_id", APPLICATION)?;
-        lay.pragma_update(None, "user_version", LAYOUT)?;
+fn lay_out(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
+    // Power must not take the table from under the first session.
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(|source| database(path, source))?;
+    // Immediate: of several who start at once, one lays it out and the others find that it has.
+    let (found, lay) = layout(path, connection, TransactionBehavior::Immediate)?;
+    if found == Layout::Ours {
+        return Ok(());
     }
-    lay.commit()
+    lay.execute_batch(TABLE)
+        .and_then(|()| lay.pragma_update(None, "application_id", APPLICATION))
+        .and_then(|()| lay.pragma_update(None, "user_version", LAYOUT))
+        .and_then(|()| lay.commit())
+        .map_err(|source| database(path, source))
+}
+
+fn database(path: &Path, source: rusqlite::Error) -> StoreError {
+    StoreError::Database { path: path.to_owned(), source }
 }
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
@@ -141,3 +192,4 @@ const LAYOUT: i64 = 1;
 const WRITER_PATIENCE: Duration = Duration::from_secs(5);
 /// Below the look-up's deadline: with WAL a reader waits only while the log is being recovered.
 const READER_PATIENCE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(5);

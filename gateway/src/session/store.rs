@@ -11,8 +11,11 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension as _, TransactionBehavio
 
 use super::{
     Account, Span, Stamp,
+    anchor::{Anchor, Identity},
     error::StoreError,
-    key, schema,
+    key,
+    row::{COLUMNS, RawRow, Row, State},
+    schema,
     token::{Handle, MacKey, RowKey, SessionId},
 };
 
@@ -21,8 +24,9 @@ pub struct Store {
     path: PathBuf,
     key: MacKey,
     created: bool,
-    /// The only connection that writes (S9).
-    writer: Mutex<Connection>,
+    anchor: Anchor,
+    /// The only connection that writes (S9); none once the store is lost.
+    writer: Mutex<Option<Connection>>,
     /// Readers that nobody uses now; each look-up takes one and puts it back.
     readers: Mutex<Vec<Connection>>,
 }
@@ -34,17 +38,54 @@ impl Store {
     /// When the file is not a store of ours, cannot be read or written, or has lost its key.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let created = schema::make_file(path)?;
-        let writer = schema::open_writer(path)?;
+        Self::opened(path, created, Missing::Make)
+    }
+
+    /// Opens the store at `path` and makes none: a command that only looks, or ends sessions, must
+    /// not find an empty store where the path is mistyped.
+    ///
+    /// # Errors
+    /// [`StoreError::Missing`] when there is none, and what [`Store::open`] fails with.
+    pub fn open_existing(path: &Path) -> Result<Self, StoreError> {
+        Self::opened(path, false, Missing::Fail)
+    }
+
+    fn opened(path: &Path, created: bool, missing: Missing) -> Result<Self, StoreError> {
+        let unreadable = |source| StoreError::Unreadable { path: path.to_owned(), source };
+        if missing == Missing::Fail {
+            schema::is_there(path)?;
+        }
+        let before = Identity::of(path).map_err(unreadable)?;
+        let writer = schema::open_writer(path, missing)?;
+        if created {
+            schema::sync_folder(path).map_err(unreadable)?;
+        }
+        let anchor = Anchor::of(path).map_err(unreadable)?;
+        if anchor.identity() != before {
+            return Err(StoreError::Replaced { path: path.to_owned() });
+        }
+        let key = Self::key_of(path, &writer)?;
+        Ok(Self {
+            path: path.to_owned(),
+            key,
+            created,
+            anchor,
+            writer: Mutex::new(Some(writer)),
+            readers: Mutex::default(),
+        })
+    }
+
+    /// The key beside the store, which is made before the first session is.
+    fn key_of(path: &Path, writer: &Connection) -> Result<MacKey, StoreError> {
         let key_path = key::path_beside(path);
-        let key = match key::read(&key_path)? {
-            Some(key) => key,
-            None if has_rows(&writer).map_err(|source| database(path, source))? => {
-                return Err(StoreError::KeyMissing { path: key_path });
-            }
-            None => key::make(&key_path)?,
-        };
-        let readers = Mutex::default();
-        Ok(Self { path: path.to_owned(), key, created, writer: Mutex::new(writer), readers })
+        if let Some(key) = key::read(&key_path)? {
+            return Ok(key);
+        }
+        if !has_rows(writer).map_err(|source| database(path, source))? {
+            return key::make(&key_path);
+        }
+        // Somebody may have made both since.
+        key::read(&key_path)?.ok_or(StoreError::KeyMissing { path: key_path })
     }
 
     /// Makes a session. The answer holds the only copy of its secret.
@@ -64,22 +105,31 @@ impl Store {
     /// # Errors
     /// When the store does not answer: that says nothing about the session (S8).
     pub fn find(&self, key: &RowKey, now: Stamp) -> Result<Found, StoreError> {
-        let row = self.read(|connection| {
-            connection
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM session WHERE id = ?1"))?
-                .query_row([key.as_bytes()], RawRow::read)
-                .optional()
+        self.find_all(&[*key], now)?.pop().unwrap_or(Ok(Found::Missing))
+    }
+
+    /// Looks sessions up, all as they are at one moment. A row that is damaged is an error of its
+    /// own.
+    ///
+    /// # Errors
+    /// When the store does not answer: that says nothing about any of them (S8).
+    pub fn find_all(
+        &self,
+        keys: &[RowKey],
+        now: Stamp,
+    ) -> Result<Vec<Result<Found, StoreError>>, StoreError> {
+        let rows: Vec<Option<RawRow>> = self.read(|connection| {
+            let moment = connection.unchecked_transaction()?;
+            let rows = {
+                let sql = format!("SELECT {COLUMNS} FROM session WHERE id = ?1");
+                let mut find = moment.prepare_cached(&sql)?;
+                let mut find = |key: &RowKey| find.query_row([key.as_bytes()], RawRow::read);
+                keys.iter().map(|key| find(key).optional()).collect()
+            };
+            moment.finish()?;
+            rows
         })?;
-        let Some(row) = row.map(RawRow::checked).transpose()? else { return Ok(Found::Missing) };
-        Ok(match row.state(now) {
-            State::Revoked => Found::Revoked,
-            State::Expired => Found::Expired,
-            State::Live => Found::Live(Session {
-                touch: row.touch_is_due(now),
-                account: row.account,
-                handle: row.handle,
-            }),
-        })
+        Ok(rows.into_iter().map(|row| Found::of(row, now)).collect())
     }
 
     /// The sessions there are, newest first; of one account if one is given.
@@ -104,7 +154,7 @@ impl Store {
     /// # Errors
     /// When the store does not take it.
     pub fn revoke_account(&self, account: &Account, now: Stamp) -> Result<usize, StoreError> {
-        self.write(|connection| {
+        self.write(Durable::Now, |connection| {
             connection.execute(
                 "UPDATE session SET revoked_at = ?2 WHERE account = ?1 AND revoked_at IS NULL",
                 params![account.as_str(), now.millis()],
@@ -118,7 +168,7 @@ impl Store {
     /// When the store does not take it.
     pub fn revoke(&self, handle: &Handle, now: Stamp) -> Result<usize, StoreError> {
         let (first, last) = handle.row_keys();
-        self.write(|connection| {
+        self.write(Durable::Now, |connection| {
             connection.execute(
                 "UPDATE session SET revoked_at = ?3
                  WHERE id BETWEEN ?1 AND ?2 AND revoked_at IS NULL",
@@ -133,7 +183,7 @@ impl Store {
     /// # Errors
     /// When the store does not take it. Nothing was moved then.
     pub fn touch(&self, seen: &[(RowKey, Stamp)]) -> Result<usize, StoreError> {
-        self.write(|connection| {
+        self.write(Durable::Later, |connection| {
             let touch = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut moved = 0;
             {
@@ -151,34 +201,43 @@ impl Store {
         })
     }
 
-    /// Removes at most [`Store::SWEEP`] sessions that ended before `ended`. Says how many: fewer
-    /// than that means that none is left.
+    /// Removes at most [`Store::SWEEP`] sessions that ended before `ended`, those first that ended
+    /// first.
     ///
     /// # Errors
     /// When the store does not take it.
-    pub fn sweep(&self, ended: Stamp) -> Result<usize, StoreError> {
-        self.write(|connection| {
-            connection.execute(
+    pub fn sweep(&self, ended: Stamp) -> Result<Swept, StoreError> {
+        self.write(Durable::Later, |connection| {
+            let removed = connection.execute(
                 "DELETE FROM session WHERE id IN
                  (SELECT id FROM session WHERE ends_at < ?1 ORDER BY ends_at LIMIT ?2)",
                 params![ended.millis(), Self::SWEEP as i64],
-            )
+            )?;
+            let next: Option<i64> =
+                connection.query_row("SELECT min(ends_at) FROM session", [], |row| row.get(0))?;
+            Ok(Swept { removed, next: next.map(Stamp::from_millis) })
         })
     }
 
     /// Rows removed in one go (S9): more would hold the write lock for long.
     pub const SWEEP: usize = 500;
 
-    /// Reads one row, whichever: is the store there?
+    /// Whether the files at the store's path are still those that were opened.
     ///
     /// # Errors
-    /// When it is not.
-    pub fn probe(&self) -> Result<(), StoreError> {
-        self.read(|connection| {
-            let probe = "SELECT id FROM session LIMIT 1";
-            connection.query_row(probe, [], |_| Ok(())).optional()
-        })?;
-        Ok(())
+    /// [`StoreError::Replaced`] when they are not, from then on.
+    pub fn check(&self) -> Result<(), StoreError> {
+        let checked = self.anchor.check();
+        if let Err(StoreError::Replaced { .. }) = &checked {
+            // What is held open keeps locks in the log's files, where they are in the way of
+            // whoever makes another store at that path. Whoever uses a connection now does the
+            // same when it has ended.
+            lock(&self.readers).clear();
+            if let Ok(mut writer) = self.writer.try_lock() {
+                writer.take();
+            }
+        }
+        checked
     }
 
     /// The key that signs this store's cookies.
@@ -215,7 +274,7 @@ impl Store {
             ends.millis(),
         ];
         // Never INSERT OR REPLACE (S3): that would hand one account's cookie to another.
-        let inserted = self.write(|connection| {
+        let inserted = self.write(Durable::Now, |connection| {
             connection.execute(
                 "INSERT INTO session (id, account, created_at, expires_at, idle, seen_at, ends_at)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?3, ?6)",
@@ -237,10 +296,13 @@ impl Store {
         &self,
         ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
+        self.check()?;
         let idle = lock(&self.readers).pop();
         let reader = idle.map_or_else(|| schema::open_reader(&self.path), Ok);
         let reader = reader.map_err(|source| database(&self.path, source))?;
         let answer = ask(&reader).map_err(|source| database(&self.path, source))?;
+        // Of other files it would be no answer.
+        self.check()?;
         // One that failed is dropped instead: the next look-up opens a fresh one.
         lock(&self.readers).push(reader);
         Ok(answer)
@@ -248,9 +310,21 @@ impl Store {
 
     fn write<T>(
         &self,
+        durable: Durable,
         say: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        say(&mut lock(&self.writer)).map_err(|source| database(&self.path, source))
+        self.check()?;
+        let mut writer = lock(&self.writer);
+        let Some(connection) = &mut *writer else {
+            return Err(StoreError::Replaced { path: self.path.clone() });
+        };
+        let said = connection
+            .pragma_update(None, "synchronous", durable.level())
+            .and_then(|()| say(connection))
+            .map_err(|source| database(&self.path, source))?;
+        drop(writer);
+        self.check()?;
+        Ok(said)
     }
 }
 
@@ -292,9 +366,27 @@ pub enum Found {
     Revoked,
 }
 
+impl Found {
+    fn of(row: Option<RawRow>, now: Stamp) -> Result<Self, StoreError> {
+        let Some(row) = row.map(RawRow::checked).transpose()? else { return Ok(Self::Missing) };
+        Ok(match row.state(now) {
+            State::Revoked => Self::Revoked,
+            State::Expired => Self::Expired,
+            State::Live => Self::Live(Session {
+                key: row.key,
+                touch: row.touch_is_due(now),
+                account: row.account,
+                handle: row.handle,
+            }),
+        })
+    }
+}
+
 /// A session in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
+    /// What the store knows it by.
+    pub key: RowKey,
     /// Whose it is.
     pub account: Account,
     /// Its public name.
@@ -303,95 +395,38 @@ pub struct Session {
     pub touch: bool,
 }
 
-/// A session's row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    /// Its public name.
-    pub handle: Handle,
-    /// Whose it is.
-    pub account: Account,
-    /// When it was made.
-    pub created: Stamp,
-    /// When it was last used, give or take the interval of touching.
-    pub seen: Stamp,
-    /// When the first of its clocks runs out.
-    pub ends: Stamp,
-    /// The idle clock's length.
-    pub idle: Option<Span>,
-    /// When it was revoked.
-    pub revoked: Option<Stamp>,
-}
-
-impl Row {
-    /// What it is worth at `now`.
-    pub fn state(&self, now: Stamp) -> State {
-        if self.revoked.is_some() {
-            State::Revoked
-        } else if self.ends <= now {
-            State::Expired
-        } else {
-            State::Live
-        }
-    }
-
-    fn touch_is_due(&self, now: Stamp) -> bool {
-        let Some(idle) = self.idle else { return false };
-        now.since(self.seen).millis() >= (idle.millis() / 20).max(60_000)
-    }
-}
-
-/// What a session is worth.
+/// What a sweep did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// One of its clocks has run out.
-    Expired,
-    /// It is in force.
-    Live,
-    /// Somebody ended it.
-    Revoked,
+pub struct Swept {
+    /// Rows it removed: fewer than [`Store::SWEEP`] means that none is left.
+    pub removed: usize,
+    /// When the next of the sessions that are left ends.
+    pub next: Option<Stamp>,
 }
 
-/// A row as SQLite gives it.
-struct RawRow {
-    id: Vec<u8>,
-    account: String,
-    created: i64,
-    seen: i64,
-    ends: i64,
-    idle: Option<i64>,
-    revoked: Option<i64>,
+/// What opening does where there is no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    Fail,
+    Make,
 }
 
-impl RawRow {
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            id: row.get(0)?,
-            account: row.get(1)?,
-            created: row.get(2)?,
-            seen: row.get(3)?,
-            ends: row.get(4)?,
-            idle: row.get(5)?,
-            revoked: row.get(6)?,
-        })
-    }
+/// When a change has to survive the machine's power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durable {
+    /// With one of the next: a use that is forgotten is noted again.
+    Later,
+    /// Before it is acknowledged: a session that was ended must not come back.
+    Now,
+}
 
-    fn checked(self) -> Result<Row, StoreError> {
-        let corrupt = |what: String| StoreError::Corrupt { what };
-        let key = RowKey::from_bytes(&self.id)
-            .ok_or_else(|| corrupt(format!("a row's id has {} bytes", self.id.len())))?;
-        let account: Account = self
-            .account
-            .parse()
-            .map_err(|why| corrupt(format!("session {}: {why}", key.handle())))?;
-        Ok(Row {
-            handle: key.handle(),
-            account,
-            created: Stamp::from_millis(self.created),
-            seen: Stamp::from_millis(self.seen),
-            ends: Stamp::from_millis(self.ends),
-            idle: self.idle.map(Span::from_millis),
-            revoked: self.revoked.map(Stamp::from_millis),
-        })
+impl Durable {
+    /// SQLite's word for it, with WAL.
+    fn level(self) -> &'static str {
+        match self {
+            Self::Later => "NORMAL",
+            Self::Now => "FULL",
+        }
     }
 }
 
@@ -408,8 +443,6 @@ fn database(path: &Path, source: rusqlite::Error) -> StoreError {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-const COLUMNS: &str = "id, account, created_at, seen_at, ends_at, idle, revoked_at";
 
 #[cfg(test)]
 mod tests;

@@ -41,6 +41,7 @@ fn a_log_that_nobody_reads_holds_up_neither_requests_nor_the_end() {
         assert_eq!(client.answer(false).status, 200);
     }
     assert_eq!(gate.admin("/livez").status, 200);
+    drop(client);
     gate.signal("TERM");
     assert_eq!(gate.wait().code(), Some(0));
     let mut log = String::new();

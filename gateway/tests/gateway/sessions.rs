@@ -6,11 +6,14 @@ use http::{HeaderMap, HeaderValue, header};
 use thence::{Deferred, Outcome, Reactor, driver::manual::Manual};
 use thence_gate::{
     answer::Refusal,
+    cut::Switch,
     denied::Denied,
     metrics::Metrics,
     session::{Cookie, Life, Session, Span, Stamp, Store},
     sessions::Sessions,
 };
+
+const LIFE: Life = Life { absolute: Span::seconds(3600), idle: Some(Span::seconds(600)) };
 
 struct Bench {
     reactor: Reactor,
@@ -33,8 +36,7 @@ impl Bench {
     }
 
     fn cookie(&self) -> String {
-        let life = Life { absolute: Span::seconds(3600), idle: Some(Span::seconds(600)) };
-        self.store.create(&"42".parse().unwrap(), life, Stamp::now()).unwrap().value
+        self.store.create(&"42".parse().unwrap(), LIFE, Stamp::now()).unwrap().value
     }
 
     fn ask(&self, cookie: Option<&str>) -> Deferred<Session, Denied> {
@@ -157,6 +159,89 @@ fn who_leaves_before_the_look_up_began_costs_no_read() {
     assert_eq!(bench.world.jobs_waiting(), 0);
     assert_eq!(bench.sessions.waiting(), 0);
     drop(asked);
+}
+
+#[test]
+fn two_thousand_who_ask_at_once_are_all_answered_by_a_few_jobs() {
+    let mut bench = Bench::new(8);
+    let cookies: Vec<_> = (0..50).map(|_| bench.cookie()).collect();
+    let asked: Vec<_> = (0..2000).map(|n| bench.ask(Some(&cookies[n % cookies.len()]))).collect();
+    let mut jobs = 0;
+    while bench.sessions.waiting() > 0 {
+        assert!(bench.world.jobs_waiting() <= 2, "the pool has other things to do");
+        assert!(bench.world.run_job());
+        bench.turn();
+        jobs += 1;
+    }
+    assert_eq!(jobs, 3, "two of one key, and one of all the others");
+    for asked in asked {
+        bench.end(asked).unwrap();
+    }
+}
+
+#[test]
+fn a_sweep_removes_all_that_is_due_and_lets_others_write_between() {
+    let mut bench = Bench::new(8);
+    let cookie = bench.cookie();
+    let raw = rusqlite::Connection::open(bench.store.path()).unwrap();
+    let many = "INSERT INTO session WITH RECURSIVE n(i) AS
+        (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2200)
+        SELECT randomblob(32), 'u', 0, 1, NULL, 0, ?1 + i, NULL FROM n";
+    let ended = Stamp::now().before(Span::seconds(7200));
+    raw.execute(many, [ended.millis()]).unwrap();
+    let rows =
+        || -> i64 { raw.query_row("SELECT count(*) FROM session", [], |row| row.get(0)).unwrap() };
+    bench.sessions.sweep().done(|()| {});
+    bench.run_jobs();
+    assert_eq!(rows(), 1701);
+    let lag = "thence_gate_sweep_lag_seconds 3";
+    assert!(bench.metrics.render().contains(lag), "an hour: {}", bench.metrics.render());
+    let mut batches = 1;
+    while rows() > 1 {
+        assert_eq!(bench.world.jobs_waiting(), 0, "it pauses");
+        bench.store.create(&"43".parse().unwrap(), LIFE, Stamp::now()).unwrap();
+        bench.store.revoke_account(&"43".parse().unwrap(), Stamp::now()).unwrap();
+        raw.execute("DELETE FROM session WHERE account = '43'", []).unwrap();
+        bench.world.advance(Duration::from_millis(60));
+        bench.turn();
+        bench.run_jobs();
+        batches += 1;
+    }
+    assert_eq!(batches, 5);
+    assert!(bench.metrics.render().contains("thence_gate_sweep_lag_seconds 0\n"));
+    let asked = bench.ask(Some(&cookie));
+    bench.run_jobs();
+    bench.end(asked).unwrap();
+}
+
+#[test]
+fn a_stream_counts_as_a_use_while_it_moves_and_not_while_it_waits() {
+    for moves in [false, true] {
+        let mut bench = Bench::new(8);
+        let then = Stamp::now().before(Span::seconds(120));
+        let value = bench.store.create(&"42".parse().unwrap(), LIFE, then).unwrap().value;
+        let key = bench.store.key().open(value.as_bytes()).unwrap().row_key();
+        let (account, handle) = ("42".parse().unwrap(), key.handle());
+        let session = Session { key, account, handle, touch: false };
+        let switch = Switch::default();
+        let _watching = bench.sessions.watch(&session, switch.clone());
+        if moves {
+            switch
+                .answer("data".into())
+                .collect(10)
+                .inspect(|bytes| assert_eq!(bytes, "data"))
+                .report();
+        }
+        bench.turn();
+        bench.world.advance(Duration::from_secs(1));
+        bench.turn();
+        bench.sessions.check_live().done(|()| {});
+        bench.run_jobs();
+        bench.sessions.write_touches().done(|()| {});
+        bench.run_jobs();
+        let touched = format!("thence_gate_sessions_touched_total {}\n", u8::from(moves));
+        assert!(bench.metrics.render().contains(&touched), "{}", bench.metrics.render());
+    }
 }
 
 #[test]

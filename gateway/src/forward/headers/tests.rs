@@ -5,6 +5,7 @@ use crate::session::SessionId;
 
 fn session() -> Session {
     Session {
+        key: SessionId::random().unwrap().row_key(),
         account: "42".parse().unwrap(),
         handle: SessionId::random().unwrap().row_key().handle(),
         touch: false,

@@ -168,7 +168,7 @@ fn sweeping_removes_what_ended_in_batches() {
     let short = Life { absolute: Span::seconds(10), idle: None };
     bench
         .store
-        .write(|connection| {
+        .write(Durable::Later, |connection| {
             let all = connection.transaction()?;
             for n in 0..1200_u32 {
                 let mut id = [0; 32];
@@ -182,7 +182,7 @@ fn sweeping_removes_what_ended_in_batches() {
         })
         .unwrap();
     bench.create("42", short, at(0));
-    let swept: Vec<usize> = (0..4).map(|_| bench.store.sweep(at(20)).unwrap()).collect();
+    let swept: Vec<usize> = (0..4).map(|_| bench.store.sweep(at(20)).unwrap().removed).collect();
     assert_eq!(swept, [500, 500, 201, 0]);
     assert!(matches!(bench.found(live, at(20)), Found::Live(_)));
 }
@@ -216,7 +216,7 @@ fn a_store_that_fails_says_so_and_recovers() {
     assert!(matches!(bench.found(key, at(0)), Found::Live(_)));
     bench.raw().execute_batch("ALTER TABLE session RENAME TO away").unwrap();
     bench.store.find(&key, at(0)).expect_err("no such table is no answer about the session (S8)");
-    bench.store.probe().expect_err("nor is it a store");
+    bench.store.list(None).expect_err("nor is it a store");
     bench.raw().execute_batch("ALTER TABLE away RENAME TO session").unwrap();
     assert!(matches!(bench.found(key, at(0)), Found::Live(_)));
 }
@@ -287,4 +287,111 @@ fn many_threads_read_while_one_writes() {
             bench.store.touch(&keys.iter().map(|key| (*key, at(n))).collect::<Vec<_>>()).unwrap();
         }
     });
+}
+
+#[test]
+fn what_is_looked_up_together_is_answered_in_order_and_a_damaged_row_fails_alone() {
+    let bench = Bench::new();
+    let keys = [0; 3].map(|_| bench.create("42", LIFE, at(0)));
+    bench.store.revoke(&keys[1].handle(), at(1)).unwrap();
+    let damage = "UPDATE session SET account = 'a b' WHERE id = ?1";
+    bench.raw().execute(damage, [keys[2].as_bytes()]).unwrap();
+    let unknown = SessionId::random().unwrap().row_key();
+    let found = bench.store.find_all(&[keys[0], keys[1], keys[2], unknown], at(2)).unwrap();
+    assert!(matches!(&found[0], Ok(Found::Live(session)) if session.key == keys[0]));
+    assert!(matches!(found[1], Ok(Found::Revoked)));
+    assert!(matches!(found[2], Err(StoreError::Corrupt { .. })));
+    assert!(matches!(found[3], Ok(Found::Missing)));
+}
+
+#[test]
+fn a_store_that_is_not_there_is_not_made_by_who_only_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("typo.db");
+    let missing = |opened: Result<Store, StoreError>| matches!(opened, Err(StoreError::Missing { path }) if path.ends_with("typo.db"));
+    assert!(missing(Store::open_existing(&path)));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    // A file with nothing in it is no store either.
+    fs::write(&path, "").unwrap();
+    assert!(missing(Store::open_existing(&path)));
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    drop(Store::open(&path).unwrap());
+    drop(Store::open_existing(&path).unwrap());
+}
+
+#[test]
+fn a_store_whose_files_are_not_what_they_were_answers_nobody() {
+    let moved: [fn(&Path); 5] = [
+        |path| fs::rename(path, path.with_extension("old")).unwrap(),
+        |path| fs::remove_file(path).unwrap(),
+        |path| {
+            let other = path.with_extension("new");
+            fs::copy(path, &other).unwrap();
+            fs::rename(other, path).unwrap();
+        },
+        |path| fs::remove_file(path.with_extension("db-wal")).unwrap(),
+        |path| fs::remove_file(path.with_extension("db-shm")).unwrap(),
+    ];
+    for (number, lose) in moved.into_iter().enumerate() {
+        let bench = Bench::new();
+        let key = bench.create("42", LIFE, at(0));
+        assert!(matches!(bench.found(key, at(1)), Found::Live(_)));
+        lose(bench.store.path());
+        let lost =
+            |error| assert!(matches!(error, StoreError::Replaced { .. }), "{number}: {error}");
+        lost(bench.store.find(&key, at(1)).unwrap_err());
+        lost(bench.store.list(None).unwrap_err());
+        lost(bench.store.touch(&[(key, at(2))]).unwrap_err());
+        lost(bench.store.revoke(&key.handle(), at(2)).unwrap_err());
+    }
+}
+
+#[test]
+fn a_store_that_was_away_is_not_trusted_when_it_is_back() {
+    let bench = Bench::new();
+    let (path, away) = (bench.store.path().to_owned(), bench.dir.path().join("away"));
+    fs::rename(&path, &away).unwrap();
+    bench.store.check().unwrap_err();
+    fs::rename(&away, &path).unwrap();
+    bench.store.check().unwrap_err();
+    Store::open_existing(&path).unwrap().check().unwrap();
+}
+
+#[test]
+fn what_was_acknowledged_is_on_the_disk() {
+    let bench = Bench::new();
+    let level = || -> i64 {
+        let writer = lock(&bench.store.writer);
+        writer.as_ref().unwrap().query_row("PRAGMA synchronous", [], |row| row.get(0)).unwrap()
+    };
+    let (normal, full) = (1, 2);
+    let key = bench.create("42", LIFE, at(0));
+    assert_eq!(level(), full);
+    bench.store.touch(&[(key, at(1))]).unwrap();
+    assert_eq!(level(), normal);
+    bench.store.revoke(&key.handle(), at(1)).unwrap();
+    assert_eq!(level(), full);
+    bench.store.sweep(at(0)).unwrap();
+    assert_eq!(level(), normal);
+    bench.store.revoke_account(&"42".parse().unwrap(), at(1)).unwrap();
+    assert_eq!(level(), full);
+}
+
+#[test]
+fn a_new_store_that_many_open_at_once_is_one_store_with_one_key() {
+    for _ in 0..10 {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sessions.db");
+        let created: Vec<_> = std::thread::scope(|scope| {
+            let open = || {
+                let store = Store::open(&path).unwrap();
+                store.create(&"42".parse().unwrap(), LIFE, at(0)).unwrap()
+            };
+            let openers = [0; 4].map(|_| scope.spawn(open));
+            openers.into_iter().map(|opener| opener.join().unwrap()).collect()
+        });
+        let store = Store::open_existing(&path).unwrap();
+        assert_eq!(store.list(None).unwrap().len(), 4);
+        assert!(created.iter().all(|one| store.key().open(one.value.as_bytes()).is_some()));
+    }
 }

@@ -1,0 +1,411 @@
+//! The desk where sessions are looked up: whoever asks while the store is busy is answered with
+//! others, by one job.
+//!
+//! A look-up joins a batch that has not begun, so that it sees every revocation that was
+//! acknowledged before it came; nothing is remembered between two batches. Those who ask for one
+//! session share one read.
+//!
+//! Users' code: a trigger may run it, so each is settled or dropped with nothing borrowed.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+    rc::{Rc, Weak},
+};
+
+use thence::{Canceller, Deferred, Failure, FlowContext, Outcome, Stop, Trigger};
+
+use crate::session::{Found, RowKey};
+
+/// What a batch gives: for each key what was found, or why that row cannot be read.
+pub type Answers = Vec<Result<Found, Failure>>;
+
+/// Look-ups that wait, and those under way.
+pub struct Desk {
+    this: Weak<Self>,
+    ask: Box<dyn Fn(Vec<RowKey>) -> Deferred<Answers>>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    waiters: HashMap<u64, Waiter>,
+    /// Keys whose batch has not begun.
+    pending: HashMap<RowKey, Pending>,
+    /// The same keys, as they came.
+    order: BTreeMap<u64, RowKey>,
+    batches: HashMap<u64, Batch>,
+}
+
+struct Waiter {
+    answer: Trigger<Found>,
+    /// The batch that has begun with it.
+    batch: Option<u64>,
+}
+
+struct Pending {
+    place: u64,
+    waiters: BTreeSet<u64>,
+}
+
+struct Batch {
+    /// Waiters who have not left.
+    left: usize,
+    /// Nothing until it is known.
+    work: Option<Canceller>,
+}
+
+impl Desk {
+    /// A desk that asks with `ask`, of which at most [`Desk::BATCHES`] are under way at a time.
+    pub fn new(ask: impl Fn(Vec<RowKey>) -> Deferred<Answers> + 'static) -> Rc<Self> {
+        Rc::new_cyclic(|this| Self {
+            this: this.clone(),
+            ask: Box::new(ask),
+            state: RefCell::default(),
+        })
+    }
+
+    /// Batches under way at a time: the pool's other threads have other things to do.
+    pub const BATCHES: usize = 2;
+    /// Keys in a batch.
+    pub const KEYS: usize = 256;
+    /// Look-ups that may wait; one more is told [`Crowded`].
+    pub const WAITING: usize = 10_000;
+
+    /// Looks `key` up. Whoever leaves or cancels disturbs none of the others.
+    pub fn find(&self, key: RowKey) -> Deferred<Found> {
+        let mut state = self.state.borrow_mut();
+        if state.waiters.len() >= Self::WAITING {
+            return Deferred::err(Crowded.into());
+        }
+        let (answer, found) = Deferred::new();
+        let id = state.number();
+        let (cancelled, left) = (self.this.clone(), self.this.clone());
+        answer.on_cancel(move || leave(&cancelled, key, id));
+        answer.on_left(move || leave(&left, key, id));
+        state.waiters.insert(id, Waiter { answer, batch: None });
+        if !state.pending.contains_key(&key) {
+            let place = state.number();
+            state.order.insert(place, key);
+            state.pending.insert(key, Pending { place, waiters: BTreeSet::new() });
+        }
+        if let Some(pending) = state.pending.get_mut(&key) {
+            pending.waiters.insert(id);
+        }
+        drop(state);
+        self.begin();
+        found
+    }
+
+    /// Look-ups that have not been answered.
+    pub fn waiting(&self) -> usize {
+        self.state.borrow().waiters.len()
+    }
+
+    /// Begins as many batches as may be under way.
+    fn begin(&self) {
+        loop {
+            let next = self.state.borrow_mut().next_batch();
+            let Some((number, keys, ids)) = next else { return };
+            let desk = self.this.clone();
+            // It belongs to none of those who wait.
+            let asked = FlowContext::default().enter(|| {
+                let asked = (self.ask)(keys).named("read the rows of sessions");
+                let work = asked.canceller();
+                asked
+                    .then(move |outcome| {
+                        if let Some(desk) = desk.upgrade() {
+                            desk.answer(number, ids, outcome);
+                        }
+                        Ok::<_, Failure>(())
+                    })
+                    .report();
+                work
+            });
+            if let Some(batch) = self.state.borrow_mut().batches.get_mut(&number) {
+                batch.work = Some(asked);
+            }
+        }
+    }
+
+    fn answer(&self, number: u64, ids: Vec<BTreeSet<u64>>, outcome: Outcome<Answers, Failure>) {
+        let answers = match outcome {
+            Outcome::Ok(answers) => answers,
+            Outcome::Err(failure) => vec![Err(failure); ids.len()],
+            Outcome::Stop(stop) => {
+                vec![Err(Failure::msg(format!("the look-up did not end: {stop}"))); ids.len()]
+            }
+        };
+        let mut state = self.state.borrow_mut();
+        let batch = state.batches.remove(&number);
+        let mut told = Vec::new();
+        for (ids, answer) in ids.into_iter().zip(answers) {
+            let waiters = ids.iter().filter_map(|id| state.waiters.remove(id));
+            told.extend(waiters.map(|waiter| (waiter.answer, answer.clone())));
+        }
+        drop(state);
+        drop(batch);
+        // The store goes on while those are told.
+        self.begin();
+        for (waiter, answer) in told {
+            waiter.settle(answer.into());
+        }
+    }
+
+    /// A waiter is gone: what nobody waits for any more is not asked.
+    fn left(&self, key: RowKey, id: u64) {
+        let mut state = self.state.borrow_mut();
+        let Some(waiter) = state.waiters.remove(&id) else { return };
+        let work = match waiter.batch {
+            Some(number) => state.batches.get_mut(&number).and_then(|batch| {
+                batch.left -= 1;
+                if batch.left == 0 { batch.work.take() } else { None }
+            }),
+            None => {
+                state.forget(key, id);
+                None
+            }
+        };
+        drop(state);
+        // Not dropped: where nobody asked for the end that would be a loss.
+        waiter.answer.settle(Outcome::Stop(Stop::Cancelled));
+        if let Some(work) = work {
+            work.cancel();
+        }
+    }
+}
+
+impl State {
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+
+    fn next_batch(&mut self) -> Option<(u64, Vec<RowKey>, Vec<BTreeSet<u64>>)> {
+        if self.batches.len() >= Desk::BATCHES || self.order.is_empty() {
+            return None;
+        }
+        let number = self.number();
+        let (mut keys, mut ids) = (Vec::new(), Vec::new());
+        let mut left = 0;
+        while keys.len() < Desk::KEYS
+            && let Some((_, key)) = self.order.pop_first()
+        {
+            let Some(pending) = self.pending.remove(&key) else { continue };
+            for id in &pending.waiters {
+                if let Some(waiter) = self.waiters.get_mut(id) {
+                    waiter.batch = Some(number);
+                    left += 1;
+                }
+            }
+            keys.push(key);
+            ids.push(pending.waiters);
+        }
+        self.batches.insert(number, Batch { left, work: None });
+        Some((number, keys, ids))
+    }
+
+    fn forget(&mut self, key: RowKey, id: u64) {
+        let Some(pending) = self.pending.get_mut(&key) else { return };
+        pending.waiters.remove(&id);
+        if pending.waiters.is_empty() {
+            self.order.remove(&pending.place);
+            self.pending.remove(&key);
+        }
+    }
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("waiting", &self.waiting()).finish_non_exhaustive()
+    }
+}
+
+fn leave(desk: &Weak<Desk>, key: RowKey, id: u64) {
+    if let Some(desk) = desk.upgrade() {
+        desk.left(key, id);
+    }
+}
+
+/// More look-ups wait than may.
+#[derive(Clone, Copy, Debug)]
+pub struct Crowded;
+
+impl fmt::Display for Crowded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("too many look-ups wait for the session store")
+    }
+}
+
+impl std::error::Error for Crowded {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use thence::core::testing::expect_unhandled;
+
+    use super::*;
+
+    /// A store that answers when the test says so.
+    #[derive(Clone, Default)]
+    struct Store(Rc<RefCell<VecDeque<(Vec<RowKey>, Trigger<Answers>)>>>);
+
+    impl Store {
+        fn desk(&self) -> Rc<Desk> {
+            let asked = self.0.clone();
+            Desk::new(move |keys| {
+                let (trigger, answers) = Deferred::new();
+                asked.borrow_mut().push_back((keys, trigger));
+                answers
+            })
+        }
+
+        /// How many keys each batch under way has.
+        fn asked(&self) -> Vec<usize> {
+            self.0.borrow().iter().map(|(keys, _)| keys.len()).collect()
+        }
+
+        fn answer(&self, found: Found) {
+            let (keys, trigger) = self.0.borrow_mut().pop_front().expect("a batch");
+            trigger.fire(keys.iter().map(|_| Ok(found.clone())).collect());
+        }
+    }
+
+    fn key(n: u32) -> RowKey {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&n.to_be_bytes());
+        RowKey::from_bytes(&bytes).expect("32 bytes")
+    }
+
+    fn kept(found: Deferred<Found>) -> Rc<RefCell<Option<Outcome<Found, Failure>>>> {
+        let slot = Rc::new(RefCell::new(None));
+        let keep = slot.clone();
+        found.settled().done(move |outcome| drop(keep.replace(Some(outcome))));
+        slot
+    }
+
+    #[test]
+    fn look_ups_that_come_while_the_store_is_busy_are_one_batch() {
+        let store = Store::default();
+        let desk = store.desk();
+        let asked: Vec<_> = (0..600).map(|n| kept(desk.find(key(n)))).collect();
+        assert_eq!(store.asked(), [1, 1], "two under way, the others wait");
+        store.answer(Found::Revoked);
+        assert_eq!(store.asked(), [1, Desk::KEYS]);
+        while !store.asked().is_empty() {
+            store.answer(Found::Revoked);
+        }
+        assert!(
+            asked.iter().all(|slot| matches!(*slot.borrow(), Some(Outcome::Ok(Found::Revoked))))
+        );
+        assert_eq!(desk.waiting(), 0);
+    }
+
+    #[test]
+    fn those_who_wait_for_one_session_share_a_read_that_has_not_begun() {
+        let store = Store::default();
+        let desk = store.desk();
+        let first = kept(desk.find(key(1)));
+        let others: Vec<_> = (0..5).map(|_| kept(desk.find(key(1)))).collect();
+        // The first has begun: what is revoked now it may not see, and nobody may join it.
+        assert_eq!(store.asked(), [1, 1]);
+        store.answer(Found::Missing);
+        assert!(matches!(*first.borrow(), Some(Outcome::Ok(Found::Missing))));
+        assert!(others.iter().all(|slot| slot.borrow().is_none()));
+        store.answer(Found::Revoked);
+        let revoked =
+            |slot: &Rc<RefCell<_>>| matches!(*slot.borrow(), Some(Outcome::Ok(Found::Revoked)));
+        // One that came while both were under way is in a third.
+        assert_eq!(others.iter().filter(|slot| revoked(slot)).count(), 1);
+        assert_eq!(store.asked(), [1]);
+        store.answer(Found::Revoked);
+        assert!(others.iter().all(revoked));
+    }
+
+    #[test]
+    fn whoever_leaves_disturbs_none_of_the_others() {
+        let store = Store::default();
+        let desk = store.desk();
+        let begun = [desk.find(key(1)), desk.find(key(2))];
+        let (stays, goes, alone) = (desk.find(key(3)), desk.find(key(3)), desk.find(key(4)));
+        goes.cancel();
+        drop(alone);
+        assert_eq!(desk.waiting(), 3);
+        store.answer(Found::Missing);
+        assert_eq!(store.asked(), [1, 1], "the key nobody waits for is not asked");
+        store.answer(Found::Missing);
+        store.answer(Found::Revoked);
+        assert!(matches!(*kept(stays).borrow(), Some(Outcome::Ok(Found::Revoked))));
+        assert!(kept(goes).borrow().as_ref().unwrap().is_cancelled());
+        drop(begun);
+    }
+
+    #[test]
+    fn a_batch_that_everybody_left_is_cancelled() {
+        let store = Store::default();
+        let desk = store.desk();
+        drop(desk.find(key(1)));
+        let (_, trigger) = store.0.borrow_mut().pop_front().unwrap();
+        assert!(trigger.is_cancelled());
+        drop(trigger);
+        assert!(desk.state.borrow().batches.is_empty());
+    }
+
+    #[test]
+    fn a_batch_that_panics_fails_alone() {
+        let store = Store::default();
+        let desk = store.desk();
+        let (first, second) = (kept(desk.find(key(1))), kept(desk.find(key(2))));
+        let waits = kept(desk.find(key(3)));
+        let (_, trigger) = store.0.borrow_mut().pop_front().unwrap();
+        trigger.settle(Outcome::Stop(Stop::panicked(Box::new("no"))));
+        assert!(matches!(*first.borrow(), Some(Outcome::Err(_))));
+        store.answer(Found::Missing);
+        store.answer(Found::Missing);
+        for slot in [second, waits] {
+            assert!(matches!(*slot.borrow(), Some(Outcome::Ok(_))));
+        }
+    }
+
+    #[test]
+    fn a_row_that_is_damaged_fails_those_who_ask_for_it() {
+        let store = Store::default();
+        let desk = store.desk();
+        let asked: Vec<_> = (0..4).map(|n| kept(desk.find(key(n)))).collect();
+        store.answer(Found::Missing);
+        store.answer(Found::Missing);
+        let (_, trigger) = store.0.borrow_mut().pop_front().unwrap();
+        trigger.fire(vec![Err(Failure::msg("damaged")), Ok(Found::Missing)]);
+        assert!(matches!(*asked[2].borrow(), Some(Outcome::Err(_))));
+        assert!(matches!(*asked[3].borrow(), Some(Outcome::Ok(_))));
+    }
+
+    #[test]
+    fn more_than_may_wait_are_turned_away() {
+        let store = Store::default();
+        let desk = store.desk();
+        let asked: Vec<_> = (0..Desk::WAITING as u32).map(|n| desk.find(key(n))).collect();
+        let turned_away = kept(desk.find(key(0)));
+        assert!(
+            matches!(&*turned_away.borrow(), Some(Outcome::Err(failure)) if failure.is::<Crowded>())
+        );
+        drop(asked);
+        assert_eq!(desk.waiting(), 0);
+        store.0.take();
+    }
+
+    #[test]
+    fn an_answer_may_ask_again() {
+        let store = Store::default();
+        let desk = store.desk();
+        let again = desk.clone();
+        let second = kept(desk.find(key(1)).and_then(move |_| again.find(key(1))));
+        store.answer(Found::Missing);
+        store.answer(Found::Revoked);
+        assert!(matches!(*second.borrow(), Some(Outcome::Ok(Found::Revoked))));
+        expect_unhandled(0, || drop(desk));
+    }
+}
