@@ -9,3 +9,4 @@ mod framing;
 mod manual;
 mod rest;
 mod server;
+mod target;
