@@ -4,6 +4,7 @@
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod dial;
 mod drain;
 mod framing;
 mod manual;
