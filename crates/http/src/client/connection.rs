@@ -8,7 +8,7 @@ use std::rc::Rc;
 use http::header::CONTENT_LENGTH;
 use thence_core::{Deferred, Failure, Lease, flow};
 use thence_reactor::dns::Destination;
-use thence_reactor::{now, sleep};
+use thence_reactor::sleep;
 
 use super::pools::Wire;
 use super::{ClientError, ClientErrorKind, ClientOptions, target};
@@ -48,7 +48,7 @@ impl Connection {
     pub fn send(self, mut request: http::Request<Body>) -> Deferred<Response> {
         if let Err(error) = target::normalise(&mut request, &self.to) {
             // Nothing was sent: the connection is as good as it was.
-            self.lease.give_back();
+            Wire::park(self.lease);
             return Deferred::err(error.into());
         }
         self.send_normal(request)
@@ -132,12 +132,10 @@ fn with_lease(
     let mut lease = Some(lease);
     response.map(|body| {
         Body::wrap(Watched::new(Body::wrap(body), length, move |end| {
-            let Some(mut lease) = lease.take() else { return };
-            let is_fit = !lease.sender.is_closed() && !lease.is_draining.get();
+            let Some(lease) = lease.take() else { return };
             // Rule 61: behind an upload that still goes on the next request would wait.
-            if end == BodyEnd::Whole && is_fit && is_uploaded.get() {
-                lease.idle_since = now();
-                lease.give_back();
+            if end == BodyEnd::Whole && is_uploaded.get() {
+                Wire::park(lease);
             }
         }))
     })
