@@ -31,7 +31,8 @@ use crate::{Deferred, Failure, Outcome};
 pub struct Pool<C: 'static>(Rc<Shared<C>>);
 
 struct Shared<C: 'static> {
-    idle: RefCell<Vec<C>>,
+    /// In the order they came back in; the last is leased first.
+    idle: RefCell<VecDeque<C>>,
     waiting: Waiters<Lease<C>, Failure>,
     connect: Guarded<Box<dyn Fn() -> Deferred<C>>>,
     /// Idle, leased, or being made.
@@ -70,8 +71,8 @@ impl<C: 'static> Pool<C> {
         }))
     }
 
-    /// Leases one: idle, or new, or the next that is given back or closed. First come, first
-    /// served; one who leaves or is cancelled is passed over, and what had been handed to him
+    /// Leases one: idle, the last that was given back, or new, or the next that is given back or
+    /// closed. First come, first served; one who leaves or is cancelled is passed over, and what had been handed to him
     /// goes to the next.
     ///
     /// Fails with what `connect` fails with.
@@ -147,7 +148,7 @@ impl<C: 'static> Pool<C> {
     /// ```
     pub fn retain(&self, mut fit: impl FnMut(&mut C) -> bool) {
         let idle = std::mem::take(&mut *self.0.idle.borrow_mut());
-        let mut sorting = Sorting { left: idle.into(), kept: Vec::new(), pool: &self.0 };
+        let mut sorting = Sorting { left: idle, kept: Vec::new(), pool: &self.0 };
         while let Some(thing) = sorting.left.pop_front() {
             // Counted before `fit` may panic: what it looks at is closed then.
             self.0.open.set(self.0.open.get() - 1);
@@ -157,6 +158,47 @@ impl<C: 'static> Pool<C> {
                 sorting.kept.push(thing.into_inner());
             }
         }
+    }
+
+    /// Closes those that have been idle for longest, one after the other, until one is not `stale`.
+    /// That one is looked at, the others are not: it costs no more than what it closes.
+    ///
+    /// ```
+    /// # use std::cell::Cell;
+    /// # use thence_core::{Deferred, Pool};
+    /// let made = Cell::new(0);
+    /// let pool = Pool::new(9, move || {
+    ///     made.set(made.get() + 1);
+    ///     Deferred::ok(made.get())
+    /// });
+    /// let leases = [(); 3].map(|()| pool.lease());
+    /// leases.into_iter().for_each(|lease| lease.map(|lease| lease.give_back()).report());
+    /// pool.close_oldest(|number| *number != 2);
+    /// assert_eq!(pool.idle(), 2);
+    /// ```
+    pub fn close_oldest(&self, mut stale: impl FnMut(&mut C) -> bool) {
+        // However it ends: what was closed made room.
+        let _serving = Serving(&self.0);
+        loop {
+            let Some(oldest) = self.0.idle.borrow_mut().pop_front() else { return };
+            // Counted before `stale` may panic: what it looks at is closed then.
+            self.0.open.set(self.0.open.get() - 1);
+            let mut oldest = Guarded::new(oldest);
+            if !stale(&mut oldest) {
+                self.0.open.set(self.0.open.get() + 1);
+                self.0.idle.borrow_mut().push_front(oldest.into_inner());
+                return;
+            }
+        }
+    }
+}
+
+/// Hands out what is there, at its end.
+struct Serving<'a, C: 'static>(&'a Rc<Shared<C>>);
+
+impl<C: 'static> Drop for Serving<'_, C> {
+    fn drop(&mut self) {
+        serve(self.0);
     }
 }
 
@@ -203,7 +245,7 @@ impl<C: 'static> fmt::Debug for Pool<C> {
 /// Hands out what is there, and makes more while somebody waits and there is room.
 fn serve<C: 'static>(pool: &Rc<Shared<C>>) {
     while !pool.waiting.is_empty() {
-        let Some(thing) = pool.idle.borrow_mut().pop() else { break };
+        let Some(thing) = pool.idle.borrow_mut().pop_back() else { break };
         let lease = Lease { thing: Some(thing), pool: Rc::downgrade(pool) };
         match pool.waiting.pop() {
             Some(next) => next.trigger.fire(lease),
@@ -230,7 +272,7 @@ fn make<C: 'static>(pool: &Rc<Shared<C>>) {
     made.then(move |outcome| {
         home.making.set(home.making.get() - 1);
         match outcome {
-            Outcome::Ok(thing) => home.idle.borrow_mut().push(thing),
+            Outcome::Ok(thing) => home.idle.borrow_mut().push_back(thing),
             outcome => {
                 home.open.set(home.open.get() - 1);
                 let outcome = outcome.map(|_| unreachable!("the value was taken above"));
@@ -284,7 +326,7 @@ impl<C: 'static> Lease<C> {
         let Some(thing) = self.thing.take() else { return };
         match self.pool.upgrade() {
             Some(pool) => {
-                pool.idle.borrow_mut().push(thing);
+                pool.idle.borrow_mut().push_back(thing);
                 serve(&pool);
             }
             None => let_go(thing),

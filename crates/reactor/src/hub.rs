@@ -16,6 +16,7 @@ use std::{
 use thence_core::{Never, Outcome, Stop, Trigger};
 
 use crate::{
+    dns::Lookups,
     drain::Drain,
     driver::{Buffers, Done, Driver, Key, Op, Socket},
     jobs::Jobs,
@@ -35,6 +36,7 @@ pub(crate) struct Hub {
     pub(crate) drain: Drain,
     /// Jobs that wait for room in the queue.
     pub(crate) waiting: RefCell<VecDeque<Waiting>>,
+    pub(crate) lookups: Lookups,
     pub(crate) signals: RefCell<Vec<Rc<SignalSource>>>,
     /// Connections with bytes that the driver does not have yet.
     pub(crate) unsent: Cell<usize>,
@@ -86,6 +88,7 @@ impl Hub {
             jobs,
             drain: Drain::default(),
             waiting: RefCell::default(),
+            lookups: Lookups::default(),
             signals: RefCell::default(),
             unsent: Cell::new(0),
             alive: Arc::new(AtomicBool::new(true)),
@@ -268,6 +271,7 @@ impl Hub {
                 trigger.settle(Outcome::Stop(Stop::Cancelled));
             }
         }
+        self.lookups.close();
         drop(self.waiting.take());
         drop(self.signals.take());
         for unsent in self.dirty.take().into_iter().chain(self.told.take()) {

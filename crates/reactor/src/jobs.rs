@@ -27,6 +27,7 @@ struct Shared {
     arrived: Condvar,
     finished: Condvar,
     limit: usize,
+    size: usize,
     next: AtomicU64,
     /// The length of the queue, for a look without the lock; as good as full once it is closed.
     waiting: AtomicUsize,
@@ -85,6 +86,7 @@ impl Jobs {
             arrived: Condvar::new(),
             finished: Condvar::new(),
             limit,
+            size: threads,
             next: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             due: AtomicUsize::new(0),
@@ -94,6 +96,11 @@ impl Jobs {
     /// Runs jobs on the caller's thread only, from now on.
     pub(crate) fn without_threads(&self) {
         self.state().most_threads = 0;
+    }
+
+    /// For how many threads it was made.
+    pub(crate) fn size(&self) -> usize {
+        self.0.size
     }
 
     /// A number for the next job. Jobs start in the order of their numbers.

@@ -248,6 +248,27 @@ fn retain_closes_what_is_not_fit_and_serves_who_waits() {
 }
 
 #[test]
+fn the_oldest_are_closed_and_the_others_are_not_looked_at() {
+    checked(|_| {
+        let (pool, _) = numbered(4);
+        let held = [take(&pool), take(&pool), take(&pool), take(&pool)];
+        held.into_iter().for_each(Lease::give_back);
+        let mut looked_at = Vec::new();
+        pool.close_oldest(|n| {
+            looked_at.push(*n);
+            *n < 3
+        });
+        assert_eq!((looked_at.as_slice(), pool.open(), pool.idle()), (&[1, 2, 3][..], 2, 2));
+        assert_eq!(*take(&pool), 4);
+        let (pool, _) = numbered(1);
+        take(&pool).give_back();
+        let caught = catch_unwind(AssertUnwindSafe(|| pool.close_oldest(|_| panic!("stale"))));
+        assert!(caught.is_err());
+        assert_eq!((pool.open(), pool.idle()), (0, 0));
+    });
+}
+
+#[test]
 fn a_panic_in_retain_loses_no_room() {
     checked(|_| {
         let (pool, _) = numbered(1);

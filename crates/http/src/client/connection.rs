@@ -1,51 +1,32 @@
 //! Connections to upstreams.
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 use http::header::CONTENT_LENGTH;
-use hyper::client::conn::http1::{self, SendRequest};
-use thence_core::{Canceller, Deferred, Failure, Lease, Pool, flow};
-use thence_reactor::net::TcpStream;
-use thence_reactor::{DeferredExt, Elapsed, now, sleep};
+use thence_core::{Deferred, Failure, Lease, flow};
+use thence_reactor::dns::Destination;
+use thence_reactor::sleep;
 
-use super::{ClientError, ClientErrorKind, ClientOptions};
+use super::pools::Wire;
+use super::{ClientError, ClientErrorKind, ClientOptions, target};
 use crate::body::{BodyEnd, Watched};
-use crate::io::{Io, Line};
 use crate::{Body, Response};
 
 /// A leased connection to an upstream. Dropped, it is closed.
 pub struct Connection {
     lease: Lease<Wire>,
-    addr: SocketAddr,
-    head: Duration,
-}
-
-/// What a pool keeps.
-struct Wire {
-    sender: SendRequest<Body>,
-    /// The flow that reads and writes.
-    flow: Canceller,
-    idle_since: Instant,
-    answers: Cell<u64>,
-    is_draining: Rc<Cell<bool>>,
-    line: Rc<Line>,
-}
-
-impl Drop for Wire {
-    fn drop(&mut self) {
-        // A connection that is not in step any more is cut, not drained: what waits to be sent to an
-        // upstream that does not read would keep it for ever.
-        self.flow.cancel();
-        self.line.stream.abort();
-    }
+    to: Destination,
+    options: ClientOptions,
 }
 
 impl Connection {
+    pub(super) fn new(lease: Lease<Wire>, to: Destination, options: ClientOptions) -> Self {
+        Self { lease, to, options }
+    }
+
     /// Whether it has answered a request before.
     pub fn is_reused(&self) -> bool {
         self.lease.answers.get() > 0
@@ -53,22 +34,35 @@ impl Connection {
 
     /// The address it leads to.
     pub fn peer_addr(&self) -> SocketAddr {
-        self.addr
+        self.lease.peer
     }
 
-    /// Sends a request, whose URI is a path, and gives the answer once its head is there.
+    /// Sends a request and gives the answer once its head is there. The authority of its URI, if it
+    /// has one, becomes its `Host`, as [`Client::request`](super::Client::request) says; it is sent
+    /// over this connection all the same.
     ///
     /// When the answer's body has been read to its end the connection goes back to its pool. If
     /// the body is dropped before, or the Deferred is cancelled, it is closed. Fails with a
     /// [`ClientError`].
     #[track_caller]
-    pub fn send(self, request: http::Request<Body>) -> Deferred<Response> {
-        let Self { mut lease, addr, head } = self;
+    pub fn send(self, mut request: http::Request<Body>) -> Deferred<Response> {
+        if let Err(error) = target::normalise(&mut request, &self.to) {
+            // Nothing was sent: the connection is as good as it was.
+            Wire::park(self.lease);
+            return Deferred::err(error.into());
+        }
+        self.send_normal(request)
+    }
+
+    /// Sends a request whose target and `Host` are as they have to be.
+    #[track_caller]
+    pub(super) fn send_normal(self, request: http::Request<Body>) -> Deferred<Response> {
+        let Self { mut lease, to, options } = self;
         flow(async move {
             let reused = lease.answers.get() > 0;
             let is_head = request.method() == http::Method::HEAD;
             let (request, is_uploaded) = watch_upload(request);
-            let mut sleep = std::pin::pin!(sleep(head));
+            let mut sleep = std::pin::pin!(sleep(options.head));
             // hyper takes it from here: from now on some of it may have been sent.
             let mut answer = std::pin::pin!(lease.sender.try_send_request(request));
             let answer = std::future::poll_fn(|cx| {
@@ -79,7 +73,7 @@ impl Connection {
             })
             .await;
             let error = |kind, source, sent| {
-                Failure::from(ClientError::new(kind, addr, source).sent(sent, reused))
+                Failure::from(ClientError::new(kind, Some(&to), source).sent(sent, reused))
             };
             let response = match answer {
                 None => return Err(error(ClientErrorKind::HeadTimeout, None, true)),
@@ -104,7 +98,7 @@ impl Connection {
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("addr", &self.addr)
+            .field("to", &self.to)
             .field("is_reused", &self.is_reused())
             .finish_non_exhaustive()
     }
@@ -138,95 +132,11 @@ fn with_lease(
     let mut lease = Some(lease);
     response.map(|body| {
         Body::wrap(Watched::new(Body::wrap(body), length, move |end| {
-            let Some(mut lease) = lease.take() else { return };
-            let is_fit = !lease.sender.is_closed() && !lease.is_draining.get();
+            let Some(lease) = lease.take() else { return };
             // Rule 61: behind an upload that still goes on the next request would wait.
-            if end == BodyEnd::Whole && is_fit && is_uploaded.get() {
-                lease.idle_since = now();
-                lease.give_back();
+            if end == BodyEnd::Whole && is_uploaded.get() {
+                Wire::park(lease);
             }
         }))
     })
-}
-
-/// A pool for each address.
-#[derive(Default)]
-pub(super) struct Pools {
-    by_addr: RefCell<HashMap<SocketAddr, Pool<Wire>>>,
-    is_draining: Rc<Cell<bool>>,
-}
-
-impl Pools {
-    pub(super) fn lease(&self, addr: SocketAddr, options: ClientOptions) -> Deferred<Connection> {
-        let pool = self.pool(addr, options);
-        let oldest = now().checked_sub(options.idle);
-        let is_draining = self.is_draining.get();
-        pool.retain(|wire| {
-            let is_stale = oldest.is_some_and(|oldest| wire.idle_since < oldest);
-            !is_stale && !wire.sender.is_closed() && !is_draining
-        });
-        flow(async move {
-            loop {
-                let mut lease = pool.lease().await?;
-                // One that the other side has closed meanwhile says so here, with nothing sent.
-                if lease.sender.ready().await.is_ok() {
-                    return Ok(Connection { lease, addr, head: options.head });
-                }
-                if lease.answers.get() == 0 {
-                    let error = ClientError::new(ClientErrorKind::Closed, addr, None);
-                    return Err(error.into());
-                }
-            }
-        })
-    }
-
-    pub(super) fn fresh(&self, addr: SocketAddr, options: ClientOptions) -> Deferred<Connection> {
-        self.pool(addr, options).retain(|_| false);
-        self.lease(addr, options)
-    }
-
-    pub(super) fn idle(&self) -> usize {
-        self.by_addr.borrow().values().map(Pool::idle).sum()
-    }
-
-    pub(super) fn close_idle(&self) {
-        self.is_draining.set(true);
-        let pools: Vec<_> = self.by_addr.borrow().values().cloned().collect();
-        pools.iter().for_each(|pool| pool.retain(|_| false));
-    }
-
-    fn pool(&self, addr: SocketAddr, options: ClientOptions) -> Pool<Wire> {
-        let mut pools = self.by_addr.borrow_mut();
-        let pool = pools.entry(addr).or_insert_with(|| {
-            let is_draining = self.is_draining.clone();
-            Pool::new(options.connections, move || dial(addr, options, is_draining.clone()))
-        });
-        pool.clone()
-    }
-}
-
-/// Makes a connection and starts the flow that reads and writes it.
-fn dial(addr: SocketAddr, options: ClientOptions, is_draining: Rc<Cell<bool>>) -> Deferred<Wire> {
-    let connected = TcpStream::connect(addr).timeout(options.connect).map_err(move |failure| {
-        if failure.is::<Elapsed>() {
-            return ClientError::new(ClientErrorKind::ConnectTimeout, addr, None).into();
-        }
-        let source = Some(failure.into());
-        Failure::from(ClientError::new(ClientErrorKind::Refused, addr, source))
-    });
-    flow(async move {
-        let line = Line::new(connected.await?);
-        let (sender, connection) = http1::handshake(Io::new(line.clone())).await?;
-        let work = flow(async move {
-            if let Err(error) = connection.await {
-                // Whoever sent over it was told; an idle one just ends.
-                tracing::debug!("connection to {addr}: {error}");
-            }
-            Ok(())
-        });
-        let flow = work.canceller();
-        work.report();
-        Ok(Wire { sender, flow, idle_since: now(), answers: Cell::new(0), is_draining, line })
-    })
-    .named("connect")
 }

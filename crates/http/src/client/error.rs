@@ -2,16 +2,16 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
-use std::net::SocketAddr;
+
+use thence_reactor::dns::Destination;
 
 use crate::BodyError;
 
-/// Why a request has no answer.
+/// Why a request has no answer, or an answer no end.
 #[derive(Debug)]
 pub struct ClientError {
     kind: ClientErrorKind,
-    addr: Option<SocketAddr>,
+    to: Option<Destination>,
     was_sent: bool,
     was_reused: bool,
     source: Option<BodyError>,
@@ -21,7 +21,7 @@ pub struct ClientError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ClientErrorKind {
-    /// What came is not HTTP.
+    /// What came is not HTTP, or says two things of where it ends.
     BrokenAnswer,
     /// The connection ended before the first byte of an answer.
     Closed,
@@ -29,6 +29,8 @@ pub enum ClientErrorKind {
     ConnectTimeout,
     /// The head of the answer did not come in time.
     HeadTimeout,
+    /// The request cannot be sent as it is; the source says why. Nothing was sent.
+    InvalidRequest,
     /// The connection was refused, or could not be made.
     Refused,
     /// The host has no address.
@@ -36,22 +38,12 @@ pub enum ClientErrorKind {
 }
 
 impl ClientError {
-    pub(super) fn new(kind: ClientErrorKind, addr: SocketAddr, source: Option<BodyError>) -> Self {
-        Self { kind, addr: Some(addr), was_sent: false, was_reused: false, source }
-    }
-
-    pub(super) fn unresolved(name: &str, source: Option<io::Error>) -> Self {
-        let source = match source {
-            Some(error) => error.into(),
-            None => BodyError::from(format!("`{name}` has no address")),
-        };
-        Self {
-            kind: ClientErrorKind::Unresolved,
-            addr: None,
-            was_sent: false,
-            was_reused: false,
-            source: Some(source),
-        }
+    pub(super) fn new(
+        kind: ClientErrorKind,
+        to: Option<&Destination>,
+        source: Option<BodyError>,
+    ) -> Self {
+        Self { kind, to: to.cloned(), was_sent: false, was_reused: false, source }
     }
 
     pub(super) fn sent(mut self, was_sent: bool, was_reused: bool) -> Self {
@@ -83,11 +75,12 @@ impl fmt::Display for ClientError {
             ClientErrorKind::Closed => "closed before the first byte of an answer",
             ClientErrorKind::ConnectTimeout => "no connection in time",
             ClientErrorKind::HeadTimeout => "no answer in time",
+            ClientErrorKind::InvalidRequest => "the request cannot be sent",
             ClientErrorKind::Refused => "no connection",
             ClientErrorKind::Unresolved => "the host was not found",
         })?;
-        match self.addr {
-            Some(addr) => write!(f, " ({addr})"),
+        match &self.to {
+            Some(to) => write!(f, " ({to})"),
             None => Ok(()),
         }
     }

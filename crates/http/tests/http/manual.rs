@@ -150,7 +150,7 @@ fn a_connection_that_idled_for_four_seconds_is_not_used_again() {
     let upstream = world.manual.listen(ANY).unwrap();
     let client = Client::default();
     let mut peer = None;
-    for (pause, is_new) in [(secs(0), true), (secs(4), false), (secs(4) + INSTANT, true)] {
+    for (pause, is_new) in [(secs(0), true), (secs(4) - INSTANT, false), (secs(4), true)] {
         world.pass(pause);
         let uri = format!("http://{}/", upstream.local_addr());
         let answer = client.request(http::Request::get(uri).body(Body::empty()).unwrap());
@@ -167,4 +167,76 @@ fn a_connection_that_idled_for_four_seconds_is_not_used_again() {
         world.settle();
         assert_eq!(client.idle(), 1);
     }
+}
+
+/// Two connections, given back one second after the other.
+fn two_idle(world: &mut World, client: &Client) -> [Peer; 2] {
+    let upstream = world.manual.listen(ANY).unwrap();
+    let uri = format!("http://{}/", upstream.local_addr());
+    let ask = || client.request(http::Request::get(&uri).body(Body::empty()).unwrap());
+    let answers = [ask(), ask()];
+    world.settle();
+    let peers = [(); 2].map(|()| upstream.accept().unwrap());
+    for (answer, peer) in answers.into_iter().zip(&peers) {
+        world.pass(secs(1));
+        assert!(!peer.received().is_empty());
+        peer.send("HTTP/1.1 204 No Content\r\n\r\n");
+        world.settle();
+        answer.map(drop).report();
+        world.settle();
+    }
+    assert_eq!(client.idle(), 2);
+    peers
+}
+
+#[test]
+fn an_idle_connection_closes_by_itself_when_its_time_is_over() {
+    let mut world = World::new();
+    let client = Client::default();
+    let [first, second] = two_idle(&mut world, &client);
+    world.pass(secs(3) - INSTANT);
+    assert!(!first.is_at_end());
+    world.pass(INSTANT);
+    assert!((first.is_at_end() || first.is_reset()) && !second.is_at_end());
+    world.pass(secs(1));
+    assert!(second.is_at_end() || second.is_reset());
+    assert_eq!((client.idle(), world.reactor.next_timeout()), (0, None));
+}
+
+#[test]
+fn an_idle_connection_that_its_peer_closes_is_let_go_of_at_once() {
+    let mut world = World::new();
+    let client = Client::default();
+    let [first, second] = two_idle(&mut world, &client);
+    drop(first);
+    world.settle();
+    assert_eq!((client.idle(), world.reactor.live().driver.operations), (1, 1));
+    drop(second);
+    world.settle();
+    assert_eq!((client.idle(), world.reactor.live().driver.operations), (0, 0));
+}
+
+#[test]
+fn idle_connections_hold_no_run_open() {
+    let mut world = World::new();
+    let client = Client::default();
+    let peers = two_idle(&mut world, &client);
+    let began = world.manual.now();
+    world.reactor.run(async { Ok(()) }).unwrap();
+    assert_eq!((world.manual.now(), client.idle()), (began, 0));
+    assert!(peers.iter().all(|peer| peer.is_at_end() || peer.is_reset()));
+}
+
+#[test]
+fn the_connection_that_was_used_last_is_used_next() {
+    let mut world = World::new();
+    let client = Client::default();
+    let [_first, second] = two_idle(&mut world, &client);
+    let to = second.local_addr();
+    let answer =
+        client.request(http::Request::get(format!("http://{to}/")).body(Body::empty()).unwrap());
+    world.settle();
+    assert!(second.received().starts_with(b"GET / "));
+    answer.cancel();
+    world.settle();
 }

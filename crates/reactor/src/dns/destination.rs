@@ -21,10 +21,10 @@ use super::{happy_eyeballs, lookup};
 /// assert_eq!(Destination::from("127.0.0.1:80"), Destination::from(([127, 0, 0, 1], 80)));
 /// assert_eq!(Destination::from("example.org:443").to_string(), "example.org:443");
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Destination(Kind);
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Kind {
     Addresses(Vec<SocketAddr>),
     Name(String, u16),

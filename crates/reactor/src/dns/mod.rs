@@ -1,18 +1,16 @@
 //! Names of hosts: looking them up, and connecting to whichever of their addresses answers first.
 
-use std::{
-    cell::RefCell,
-    net::{IpAddr, SocketAddr, ToSocketAddrs},
-    rc::Rc,
-};
+use std::net::{IpAddr, SocketAddr};
 
-use thence_core::{Deferred, Failure, Outcome};
+use thence_core::Deferred;
 
-use crate::{hub::Hub, offload};
+use crate::hub::Hub;
 
 mod destination;
 mod eyeballs;
+mod lookups;
 
+pub(crate) use self::lookups::Lookups;
 pub use self::{
     destination::Destination,
     eyeballs::{NotReached, happy_eyeballs},
@@ -23,10 +21,14 @@ pub use self::{
 /// It asks the operating system (`getaddrinfo`: `/etc/hosts`, DNS, whatever the machine is set up
 /// for) on the pool, and keeps no answers. A numeric address is its own answer, at once.
 ///
-/// Cancelled, it ends at once: a look-up that has not started leaves the queue; one that has keeps
-/// its thread until the operating system has an answer, which nobody sees. That may be a minute,
-/// so it is wise to add a [`timeout`](crate::DeferredExt::timeout), and to give a program that
-/// looks up much more threads ([`Builder::pool_threads`](crate::Builder::pool_threads)).
+/// Those who ask for one name at the same time wait for one look-up. Look-ups take at most half of
+/// the pool's threads, so that a name whose server hangs keeps neither files nor other jobs waiting;
+/// a program that looks up much may want more threads
+/// ([`Builder::pool_threads`](crate::Builder::pool_threads)).
+///
+/// Cancelled, it ends at once: a look-up that has not started and that nobody else waits for leaves
+/// the queue; one that has keeps its thread until the operating system has an answer. That may be a
+/// minute, so it is wise to add a [`timeout`](crate::DeferredExt::timeout).
 ///
 /// ```
 /// use thence_reactor::dns;
@@ -56,28 +58,5 @@ pub fn lookup(host: impl Into<String>, port: u16) -> Deferred<Vec<SocketAddr>> {
     if let Ok(ip) = host.parse::<IpAddr>() {
         return Deferred::ok(vec![SocketAddr::new(ip, port)]);
     }
-    let (trigger, deferred) = Deferred::new();
-    let found = offload::when_free(&hub, move || match (host.as_str(), port).to_socket_addrs() {
-        Ok(addresses) => Ok(addresses.collect()),
-        Err(error) => Err(Failure::from(error).context(format!("cannot look up {host}"))),
-    });
-    let canceller = found.canceller();
-    let waiting = Rc::new(RefCell::new(None));
-    let asked = Rc::downgrade(&waiting);
-    let job = canceller.clone();
-    trigger.on_cancel(move || {
-        job.cancel();
-        // A look-up changes nothing, so there is nothing to wait for: its drop says Cancelled.
-        drop(asked.upgrade().and_then(|waiting| waiting.take()));
-    });
-    trigger.on_left(move || canceller.cancel());
-    waiting.replace(Some(trigger));
-    let told = found.then(move |outcome: Outcome<Vec<SocketAddr>, Failure>| {
-        if let Some(trigger) = waiting.take() {
-            trigger.settle(outcome);
-        }
-        Ok::<(), Failure>(())
-    });
-    drop(told);
-    deferred
+    Lookups::ask(&hub, host, port)
 }

@@ -6,11 +6,14 @@ use std::{
     io::{self, ErrorKind},
     net::SocketAddr,
     rc::Rc,
+    time::Duration,
 };
 
 use thence_core::{Deferred, Failure, Trigger, flow};
 use thence_reactor::{
+    Reactor,
     dns::{self, Destination, NotReached, happy_eyeballs},
+    driver::manual::Manual,
     net::{TcpListener, TcpStream},
     run,
 };
@@ -56,13 +59,82 @@ fn a_look_up_that_was_cancelled_or_left_leaves_the_queue() {
     let cancelled = dns::lookup("localhost", 80);
     let canceller = cancelled.canceller();
     let cancelled = watch(cancelled);
-    let left = dns::lookup("localhost", 80);
+    let left = dns::lookup("localhost.", 80);
     assert_eq!(world.manual.jobs_waiting(), 2);
     canceller.cancel();
     drop(left);
     world.settle();
     assert!(cancelled.is_cancelled());
     assert_eq!(world.manual.jobs_waiting(), 0);
+}
+
+#[test]
+fn those_who_ask_for_one_name_wait_for_one_look_up() {
+    let mut world = World::new();
+    let first = watch(dns::lookup("localhost", 80));
+    let left = dns::lookup("localhost", 81);
+    let cancelled = dns::lookup("localhost", 82);
+    let canceller = cancelled.canceller();
+    let cancelled = watch(cancelled);
+    let last = watch(dns::lookup("localhost", 83));
+    assert_eq!(world.manual.jobs_waiting(), 1);
+    drop(left);
+    canceller.cancel();
+    world.settle();
+    assert!(cancelled.is_cancelled() && !first.has_ended());
+    assert!(world.manual.run_job());
+    world.settle();
+    assert!(first.ok().iter().all(|address| address.port() == 80));
+    assert!(last.ok().iter().all(|address| address.port() == 83));
+    // Nothing is kept: whoever asks now, asks anew.
+    let anew = watch(dns::lookup("localhost", 80));
+    assert_eq!(world.manual.jobs_waiting(), 1);
+    assert!(world.manual.run_job());
+    world.settle();
+    assert!(!anew.ok().is_empty());
+}
+
+#[test]
+fn whoever_asks_when_all_have_left_waits_for_a_look_up_of_their_own() {
+    let mut world = World::new();
+    let left = dns::lookup("localhost", 80);
+    left.cancel();
+    let found = watch(dns::lookup("localhost", 80));
+    drop(left);
+    world.settle();
+    assert!(world.manual.run_job());
+    world.settle();
+    assert!(!found.ok().is_empty());
+    assert_eq!(world.manual.jobs_waiting(), 0);
+}
+
+#[test]
+fn look_ups_take_half_of_the_threads_and_turns() {
+    let manual = Manual::new();
+    let mut reactor = Reactor::builder().driver(manual.clone()).pool_threads(8).build().unwrap();
+    let found: Vec<_> =
+        (0..20).map(|n| watch(dns::lookup(format!("{n}{}", "x".repeat(64)), 80))).collect();
+    let mut most = 0;
+    while found.iter().any(|found| !found.has_ended()) {
+        most = most.max(manual.jobs_waiting());
+        manual.run_job();
+        reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!((most, manual.jobs_waiting()), (4, 0));
+    for (n, found) in found.into_iter().enumerate() {
+        assert!(found.err().to_string().starts_with(&format!("cannot look up {n}x")));
+    }
+}
+
+#[test]
+fn look_ups_that_have_not_begun_end_with_their_reactor() {
+    let manual = Manual::new();
+    let reactor = Reactor::builder().driver(manual).pool_threads(2).build().unwrap();
+    let found: Vec<_> = (0..3).map(|n| watch(dns::lookup(format!("{n}.localhost"), 80))).collect();
+    drop(reactor);
+    assert!(found.iter().all(|found| found.has_ended()));
+    assert!(found[1].is_cancelled() && found[2].is_cancelled());
+    drop(found[0].stop());
 }
 
 #[test]
