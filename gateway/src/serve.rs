@@ -11,7 +11,7 @@ use std::{
 };
 
 use thence::{
-    Deferred, Failure, Never, Reactor, Report, draining,
+    Deferred, Failure, Never, Reactor, Report, draining, every,
     http::{Request, Server},
     reactor::net::tls::Certificates,
     set_failure_hook,
