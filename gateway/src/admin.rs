@@ -53,7 +53,10 @@ impl Admin {
             reasons.push(format!("the session store does not answer, {seen}: {trouble}"));
         }
         if reasons.is_empty() {
-            return text(StatusCode::OK, format!("ok\nthe session store answered {seen}\n"));
+            // Not 503: whoever takes this gateway out for it sends the crowd to the next.
+            let crowd =
+                if self.door.is_crowded() { "crowded: some were turned away\n" } else { "" };
+            return text(StatusCode::OK, format!("ok\nthe session store answered {seen}\n{crowd}"));
         }
         text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
     }
