@@ -7,6 +7,7 @@ use std::{
     os::{fd::AsFd as _, unix::fs::OpenOptionsExt as _},
     panic,
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
@@ -131,6 +132,12 @@ pub fn start(file: Option<&Path>) -> Result<LogWriter, Trouble> {
     } else {
         log.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
     };
+    // A file as large as a limit lets it be is as a full disk; unless it is caught this kills. What
+    // catches it has nothing to do.
+    let caught = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    if let Err(error) = caught {
+        tracing::warn!("a file that outgrows its limit will end the process: {error}");
+    }
     // The one that std sets writes to standard error, which may block or be gone, and looks the
     // names of all frames up.
     panic::set_hook(Box::new(|panic| {
@@ -194,7 +201,7 @@ const NOTICE_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 

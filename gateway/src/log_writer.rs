@@ -324,27 +324,36 @@ mod tests {
 
     /// A sink with room for so many bytes, which a test gives and takes.
     #[derive(Clone, Default)]
-    struct Disk(Arc<Mutex<(Vec<u8>, usize)>>);
+    struct Disk(Arc<Mutex<Held>>);
+
+    #[derive(Default)]
+    struct Held {
+        bytes: Vec<u8>,
+        room: usize,
+        /// How often there was none.
+        refused: usize,
+    }
 
     impl Disk {
         fn with_room(room: usize) -> Self {
-            Self(Arc::new(Mutex::new((Vec::new(), room))))
+            Self(Arc::new(Mutex::new(Held { room, ..Held::default() })))
         }
 
         fn text(&self) -> String {
-            String::from_utf8(self.0.lock().unwrap().0.clone()).unwrap()
+            String::from_utf8(self.0.lock().unwrap().bytes.clone()).unwrap()
         }
     }
 
     impl Write for Disk {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let mut disk = self.0.lock().unwrap();
-            if disk.1 == 0 {
+            if disk.room == 0 {
+                disk.refused += 1;
                 return Err(io::ErrorKind::StorageFull.into());
             }
-            let count = bytes.len().min(disk.1);
-            disk.0.extend_from_slice(&bytes[..count]);
-            disk.1 -= count;
+            let count = bytes.len().min(disk.room);
+            disk.bytes.extend_from_slice(&bytes[..count]);
+            disk.room -= count;
             Ok(count)
         }
 
@@ -443,7 +452,7 @@ mod tests {
         while writer.lost() < 2 {
             thread::yield_now();
         }
-        disk.0.lock().unwrap().1 = usize::MAX;
+        disk.0.lock().unwrap().room = usize::MAX;
         log(&writer, 2);
         assert!(writer.close(SOON));
         let text = disk.text();
@@ -459,7 +468,7 @@ mod tests {
         while writer.lost() < 1 {
             thread::yield_now();
         }
-        disk.0.lock().unwrap().1 = usize::MAX;
+        disk.0.lock().unwrap().room = usize::MAX;
         assert!(writer.close(SOON));
         assert_eq!(disk.text(), "line 0000\nline 0001\nlost 1\n");
     }
@@ -470,11 +479,11 @@ mod tests {
         let hour = Duration::from_secs(3600);
         let writer = start(disk.clone(), Options { notice_every: hour, ..options() });
         log(&writer, 2);
-        while writer.lost() < 1 {
+        while disk.0.lock().unwrap().refused < 2 {
             thread::yield_now();
         }
-        // The notice was tried and did not fit; the next is an hour away, or at the end.
-        disk.0.lock().unwrap().1 = usize::MAX;
+        // A line, and the notice of that. The next is an hour away, or at the end.
+        disk.0.lock().unwrap().room = usize::MAX;
         log(&writer, 1);
         assert!(writer.close(SOON));
         assert_eq!(counted(&disk.text()), (2, 1));

@@ -19,6 +19,7 @@ mod certificate;
 mod driver;
 mod finding;
 mod limits;
+mod log;
 mod machine;
 mod network;
 mod report;
@@ -55,6 +56,7 @@ fn findings(asked: &Serve, system: &System) -> Vec<Finding> {
         limits::ports(system, &limits, listen.0),
         store::store(asked),
     ];
+    findings.extend(log::log(asked));
     findings.extend(network::listeners(listen, admin));
     findings.extend(certificate::certificate(asked));
     findings.extend(network::upstream(asked, &limits, listen.0));

@@ -49,7 +49,7 @@ fn listener(
             check,
             format_args!("{address} is taken; a gateway runs, and its /readyz says {status}"),
             "200",
-            "its log says why: it drains, or its store does not answer",
+            "/readyz says why: it drains, or its store does not answer",
         ),
         _ => error,
     }

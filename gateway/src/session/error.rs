@@ -114,43 +114,53 @@ impl error::Error for StoreError {
     }
 }
 
-impl From<StoreError> for Trouble {
-    fn from(error: StoreError) -> Self {
-        let (expected, advice) = match &error {
-            StoreError::Collision => (
+impl StoreError {
+    /// Whether somebody else has a lock, for the moment.
+    pub(super) fn is_busy(&self) -> bool {
+        matches!(self, Self::Database { source, .. } if is_busy(source))
+    }
+
+    /// What to do about it.
+    pub fn advice(&self) -> String {
+        self.expected_and_advice().1
+    }
+
+    fn expected_and_advice(&self) -> (&'static str, String) {
+        match self {
+            Self::Collision => (
                 "32 random bytes from the operating system",
                 "try again; if it repeats, \
                  the machine's random number generator is broken"
                     .to_owned(),
             ),
-            StoreError::Database { path, source } => database(path, source),
-            StoreError::Corrupt { .. } => (STORE, RESTORE.to_owned()),
-            StoreError::Missing { .. } => (
+            Self::Database { path, source } => database(path, source),
+            Self::Corrupt { .. } => (STORE, RESTORE.to_owned()),
+            Self::Missing { .. } => (
                 STORE,
                 "check --store; `thence-gate session create` and a gateway that starts make one"
                     .to_owned(),
             ),
-            StoreError::Replaced { .. } => (
+            Self::Replaced { .. } => (
                 "the same files for as long as the store is open",
                 "put the store there that is to be used, and send the gateway SIGHUP".to_owned(),
             ),
-            StoreError::Key { path, .. } => (
+            Self::Key { path, .. } => (
                 "64 hexadecimal digits in a file of mode 0600, owned by this user",
                 format!("chmod 600 {0}, or restore it from a backup", path.display()),
             ),
-            StoreError::KeyMissing { .. } => (
+            Self::KeyMissing { .. } => (
                 "the key that signed the cookies of those sessions",
                 "restore the key, or move the store away to begin with an empty one".to_owned(),
             ),
-            StoreError::Newer { .. } => (
+            Self::Newer { .. } => (
                 "layout 1",
                 "run the version of thence-gate that made it, or name another with --store"
                     .to_owned(),
             ),
-            StoreError::NotOurs { .. } => {
+            Self::NotOurs { .. } => {
                 (STORE, "name another file with --store; this one was not touched".to_owned())
             }
-            StoreError::Unreadable { path, .. } => (
+            Self::Unreadable { path, .. } => (
                 STORE,
                 format!(
                     "check that {} exists and who may write there, or name another with \
@@ -158,15 +168,14 @@ impl From<StoreError> for Trouble {
                     path.parent().unwrap_or(path).display()
                 ),
             ),
-        };
-        Self::new(&error, expected, advice)
+        }
     }
 }
 
-impl StoreError {
-    /// Whether somebody else has a lock, for the moment.
-    pub(super) fn is_busy(&self) -> bool {
-        matches!(self, Self::Database { source, .. } if is_busy(source))
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        let (expected, advice) = error.expected_and_advice();
+        Self::new(&error, expected, advice)
     }
 }
 

@@ -75,17 +75,16 @@ impl Store {
         })
     }
 
-    /// The key beside the store, which is made before the first session is.
+    /// The key beside the store, which is made before the first session is: so whoever sees a
+    /// session and then looks for the key finds it, however many open a new store at once.
     fn key_of(path: &Path, writer: &Connection) -> Result<MacKey, StoreError> {
+        let is_used = has_rows(writer).map_err(|source| database(path, source))?;
         let key_path = key::path_beside(path);
-        if let Some(key) = key::read(&key_path)? {
-            return Ok(key);
+        match key::read(&key_path)? {
+            Some(key) => Ok(key),
+            None if is_used => Err(StoreError::KeyMissing { path: key_path }),
+            None => key::make(&key_path),
         }
-        if !has_rows(writer).map_err(|source| database(path, source))? {
-            return key::make(&key_path);
-        }
-        // Somebody may have made both since.
-        key::read(&key_path)?.ok_or(StoreError::KeyMissing { path: key_path })
     }
 
     /// Makes a session. The answer holds the only copy of its secret.

@@ -99,6 +99,14 @@ impl Desk {
         found
     }
 
+    /// Counts the batches under way no longer: what they asked may never answer, and is not asked
+    /// any more. Who waits for one gets what it brings, or runs into the deadline.
+    pub fn begin_anew(&self) {
+        let forgotten = std::mem::take(&mut self.state.borrow_mut().batches);
+        drop(forgotten);
+        self.begin();
+    }
+
     /// Look-ups that have not been answered.
     pub fn waiting(&self) -> usize {
         self.state.borrow().waiters.len()
@@ -341,6 +349,21 @@ mod tests {
         assert!(matches!(*kept(stays).borrow(), Some(Outcome::Ok(Found::Revoked))));
         assert!(kept(goes).borrow().as_ref().unwrap().is_cancelled());
         drop(begun);
+    }
+
+    #[test]
+    fn batches_of_a_store_that_hangs_are_in_nobodys_way_once_it_is_given_up() {
+        let store = Store::default();
+        let desk = store.desk();
+        let hung: Vec<_> = (0..2).map(|n| kept(desk.find(key(n)))).collect();
+        let waits = kept(desk.find(key(2)));
+        desk.begin_anew();
+        assert_eq!(store.asked(), [1, 1, 1]);
+        store.answer(Found::Missing);
+        assert!(hung[0].borrow().is_some() && waits.borrow().is_none());
+        store.answer(Found::Missing);
+        store.answer(Found::Missing);
+        assert!(waits.borrow().is_some());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{rc::Rc, time::Duration};
 use thence::{Deferred, Failure, Never, after, every, flow, now};
 
 use super::Sessions;
-use crate::session::{Found, RowKey, Span, Stamp, Store};
+use crate::session::{Found, RowKey, Span, Stamp, Store, StoreError};
 
 impl Sessions {
     /// Does all of that, until the gateway drains.
@@ -110,15 +110,22 @@ impl Sessions {
         let sessions = self.clone();
         self.find(key)
             .map(|_| None)
-            .recover(|failure| Some(format!("{failure:#}")))
+            .recover(|failure| Some(trouble(&failure)))
             .map(move |trouble| sessions.health.note(trouble))
+    }
+}
+
+fn trouble(failure: &Failure) -> String {
+    match failure.downcast_ref::<StoreError>() {
+        Some(error) => format!("{error}; to do: {}", error.advice()),
+        None => format!("{failure:#}"),
     }
 }
 
 fn jitter() -> Duration {
     let mut byte = [0];
     let _ = getrandom::fill(&mut byte);
-    Duration::from_millis(u64::from(byte[0]))
+    Duration::from_millis(u64::from(byte[0] / 2))
 }
 
 const TOUCH_EVERY: Duration = Duration::from_secs(1);

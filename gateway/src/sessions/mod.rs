@@ -112,6 +112,7 @@ impl Sessions {
             .named("open the session store anew")
             .and_then(move |store| {
                 let old = sessions.store.replace(Arc::new(store));
+                sessions.desk.begin_anew();
                 let probe = sessions.probe();
                 // Closing it writes to the disk.
                 offload(move || {

@@ -130,3 +130,33 @@ fn output_that_nobody_reads_is_no_panic() {
         assert!(matches!(code, Some(0 | 1 | 64)), "{words:?}: {code:?}");
     }
 }
+
+#[test]
+fn a_failure_is_logged_with_its_trail_and_names_no_frames_on_the_loop() {
+    let upstream = Upstream::start(|_, _| false);
+    let gate = Gate::before(upstream.address, &[]);
+    assert_eq!(gate.get("/", &gate.cookie("42")).status, 502);
+    gate.access(1);
+    let lines: Vec<_> = gate.log.all().iter().map(ToString::to_string).collect();
+    assert!(lines.iter().any(|line| line.contains("    at gateway/src/upstream.rs")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("backtrace:")), "{lines:?}");
+}
+
+#[test]
+fn a_log_file_that_outgrows_a_limit_costs_lines_only() {
+    let upstream = Upstream::answering(OK);
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let flags = ["--to", &upstream.address.to_string(), "--listen", "127.0.0.1:0"];
+    let gate = Gate::logging_to(&log, &flags);
+    let cookie = gate.cookie("42");
+    let limit = fs::metadata(&log).unwrap().len() + 100;
+    let limit = format!("prlimit --pid {} --fsize={limit}", gate.pid());
+    if !Command::new("sh").args(["-c", &limit]).status().unwrap().success() {
+        return; // Without prlimit it cannot be tried.
+    }
+    eventually(|| {
+        assert_eq!(gate.get("/", &cookie).status, 200);
+        (gate.metric("thence_gate_log_lines_lost_total") >= 2.0).then_some(())
+    });
+}

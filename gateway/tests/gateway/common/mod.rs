@@ -141,6 +141,8 @@ impl Gate {
         let dir = tempfile::tempdir().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_thence-gate"))
             .args(flags)
+            // Nothing may depend on it being unset.
+            .env("RUST_BACKTRACE", "1")
             .args(["--metrics", "127.0.0.1:0", "--store"])
             .arg(dir.path().join("sessions.db"))
             .stderr(Stdio::piped())
@@ -214,6 +216,10 @@ impl Gate {
     /// The first `count` lines of the access log.
     pub fn access(&self, count: usize) -> Vec<Value> {
         self.log.wait_for(count, |line| line["message"] == "request")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, name: &str) {
