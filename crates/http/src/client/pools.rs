@@ -16,6 +16,7 @@ use thence_reactor::dns::Destination;
 use thence_reactor::net::TcpStream;
 use thence_reactor::{DeferredExt, Elapsed, after, now};
 
+use super::pace::{Pace, Paced};
 use super::{ClientError, ClientErrorKind, ClientOptions, Connection};
 use crate::Body;
 use crate::io::{Io, Line};
@@ -199,6 +200,7 @@ pub(super) struct Wire {
     flow: Canceller,
     pub(super) peer: SocketAddr,
     pub(super) answers: Cell<u64>,
+    pub(super) pace: Rc<Pace>,
     idle_since: Instant,
     is_idle: Rc<Cell<bool>>,
     route: Weak<Route>,
@@ -249,7 +251,9 @@ fn dial(to: &Destination, options: ClientOptions, route: Weak<Route>) -> Deferre
         let stream = connected.await?;
         let peer = stream.peer_addr()?;
         let line = Line::new(stream);
-        let (sender, connection) = http1::handshake(Io::new(line.clone())).await?;
+        let pace = Pace::begin();
+        let io = Paced::new(Io::new(line.clone()), pace.clone());
+        let (sender, connection) = http1::handshake(io).await?;
         // Until somebody leases it.
         let is_idle = Rc::new(Cell::new(true));
         let (was_idle, home) = (is_idle.clone(), route.clone());
@@ -269,7 +273,7 @@ fn dial(to: &Destination, options: ClientOptions, route: Weak<Route>) -> Deferre
             route.watch();
         }
         let (answers, idle_since) = (Cell::new(0), now());
-        Ok(Wire { sender, flow, peer, answers, idle_since, is_idle, route, line })
+        Ok(Wire { sender, flow, peer, answers, pace, idle_since, is_idle, route, line })
     })
     .named("connect")
 }
