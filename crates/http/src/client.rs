@@ -62,7 +62,8 @@ pub struct ClientOptions {
     pub body: Duration,
     /// How long a connection may idle and be used again; 4 s, below what common servers keep.
     pub idle: Duration,
-    /// How many connections there may be to one destination; 256.
+    /// How many connections there may be to one destination; 256. Requests beyond that wait in line,
+    /// for as long as [`connect`](ClientOptions::connect) says.
     pub connections: usize,
 }
 

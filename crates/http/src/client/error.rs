@@ -27,6 +27,9 @@ pub enum ClientErrorKind {
     BrokenAnswer,
     /// The request's body broke off, or was not as long as it was said to be.
     BrokenUpload,
+    /// As many connections as there may be were in use, and none became free in the time that one
+    /// may take to be made.
+    Busy,
     /// The connection ended before the first byte of an answer.
     Closed,
     /// No connection was made in time.
@@ -80,6 +83,7 @@ impl fmt::Display for ClientError {
             ClientErrorKind::BodyTimeout => "nothing came of the answer's body for too long",
             ClientErrorKind::BrokenAnswer => "the answer is not HTTP",
             ClientErrorKind::BrokenUpload => "the request's body broke off",
+            ClientErrorKind::Busy => "no connection became free in time",
             ClientErrorKind::Closed => "closed before the first byte of an answer",
             ClientErrorKind::ConnectTimeout => "no connection in time",
             ClientErrorKind::HeadTimeout => "no answer in time",

@@ -72,8 +72,9 @@ impl Pools {
 
 /// The way to a destination: its connections, and the time of those that idle.
 pub(super) struct Route {
+    to: Destination,
     pool: Pool<Wire>,
-    idle: Duration,
+    options: ClientOptions,
     is_draining: Rc<Cell<bool>>,
     /// Closes what has been idle for too long; set while something idles.
     timer: RefCell<Option<Canceller>>,
@@ -84,10 +85,12 @@ pub(super) struct Route {
 impl Route {
     fn new(to: Destination, options: ClientOptions, is_draining: Rc<Cell<bool>>) -> Rc<Self> {
         Rc::new_cyclic(|this: &Weak<Self>| {
-            let this = this.clone();
+            let (this, dialled) = (this.clone(), to.clone());
+            let dial = move || dial(&dialled, options, this.clone());
             Self {
-                pool: Pool::new(options.connections, move || dial(&to, options, this.clone())),
-                idle: options.idle,
+                to,
+                pool: Pool::new(options.connections, dial),
+                options,
                 is_draining,
                 timer: RefCell::default(),
                 sweep: RefCell::default(),
@@ -98,7 +101,7 @@ impl Route {
     async fn lease(&self) -> Result<Lease<Wire>, Failure> {
         let asked = now();
         loop {
-            let mut lease = self.pool.lease().await?;
+            let mut lease = self.turn().await?;
             lease.is_idle.set(false);
             let is_new = lease.answers.get() == 0 && lease.idle_since >= asked;
             if !is_new && self.is_stale(&lease) {
@@ -111,14 +114,28 @@ impl Route {
                 Err(_) if !is_new => {}
                 Err(error) => {
                     let (kind, source) = (ClientErrorKind::Closed, Some(error.into()));
-                    return Err(ClientError::new(kind, None, source).into());
+                    return Err(ClientError::new(kind, Some(&self.to), source).into());
                 }
             }
         }
     }
 
+    /// A connection, or a place in the line for one, which is left after as long as a connection may
+    /// take to be made.
+    fn turn(&self) -> Deferred<Lease<Wire>> {
+        let is_full = self.pool.idle() == 0 && self.pool.open() >= self.options.connections;
+        let lease = self.pool.lease();
+        if !is_full {
+            return lease;
+        }
+        let busy = ClientError::new(ClientErrorKind::Busy, Some(&self.to), None);
+        lease
+            .timeout(self.options.connect)
+            .map_err(|failure| if failure.is::<Elapsed>() { busy.into() } else { failure })
+    }
+
     fn is_stale(&self, wire: &Wire) -> bool {
-        now().saturating_duration_since(wire.idle_since) >= self.idle
+        now().saturating_duration_since(wire.idle_since) >= self.options.idle
     }
 
     fn is_in_use(&self) -> bool {
@@ -140,7 +157,7 @@ impl Route {
         });
         let since = next.map(|since| now().saturating_duration_since(since));
         if let Some(since) = since {
-            self.close_stale_after(self.idle.saturating_sub(since));
+            self.close_stale_after(self.options.idle.saturating_sub(since));
         }
     }
 
@@ -177,7 +194,7 @@ impl Route {
             let this = self.clone();
             after(Duration::ZERO).done(move |()| this.pool.retain(|_| false));
         } else if self.timer.borrow().is_none() {
-            self.close_stale_after(self.idle);
+            self.close_stale_after(self.options.idle);
         }
     }
 
@@ -211,7 +228,7 @@ impl Wire {
     /// Gives it back to its pool, if it may be used again.
     pub(super) fn park(mut lease: Lease<Self>) {
         let Some(route) = lease.route.upgrade() else { return };
-        if lease.sender.is_closed() || route.is_draining.get() || route.idle.is_zero() {
+        if lease.sender.is_closed() || route.is_draining.get() || route.options.idle.is_zero() {
             return;
         }
         lease.idle_since = now();
