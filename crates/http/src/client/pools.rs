@@ -19,6 +19,7 @@ use thence_reactor::{DeferredExt, Elapsed, after, now};
 use super::pace::{Pace, Paced};
 use super::{ClientError, ClientErrorKind, ClientOptions, Connection};
 use crate::Body;
+use crate::alive;
 use crate::io::{Io, Line};
 
 /// What a client keeps for each destination.
@@ -267,6 +268,7 @@ fn dial(to: &Destination, options: ClientOptions, route: Weak<Route>) -> Deferre
     flow(async move {
         let stream = connected.await?;
         let peer = stream.peer_addr()?;
+        alive::watch(&stream, options.upload);
         let line = Line::new(stream);
         let pace = Pace::begin();
         let io = Paced::new(Io::new(line.clone()), pace.clone());
