@@ -1,7 +1,10 @@
 //! The client: pooled connections that are leases.
 
+mod answer;
 mod connection;
 mod error;
+mod interim;
+mod pace;
 mod pools;
 mod target;
 
@@ -14,6 +17,7 @@ use thence_reactor::dns::Destination;
 use thence_reactor::draining;
 
 pub use self::connection::Connection;
+use self::connection::with_framing;
 pub use self::error::{ClientError, ClientErrorKind};
 use self::pools::Pools;
 use crate::{Body, Response};
@@ -42,17 +46,24 @@ struct Shared {
     pools: Pools,
 }
 
-/// The limits of a [`Client`]. All are on.
+/// The limits of a [`Client`]. All are on; [`Duration::MAX`] is none.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct ClientOptions {
     /// How long a connection may take to be made, the look-up of its host included; 3 s.
     pub connect: Duration,
-    /// How long the head of an answer may take from the request on; 30 s.
+    /// How long the head of an answer may take from the end of the request on; 30 s.
     pub head: Duration,
+    /// How long the other side may take nothing of a request while there is something to take; 30 s.
+    /// What it takes is seen in pieces of 64 KiB.
+    pub upload: Duration,
+    /// How long nothing may come of an answer's body while somebody reads it; 30 s. For what is
+    /// quiet by nature, such as server-sent events, [`Duration::MAX`].
+    pub body: Duration,
     /// How long a connection may idle and be used again; 4 s, below what common servers keep.
     pub idle: Duration,
-    /// How many connections there may be to one destination; 256.
+    /// How many connections there may be to one destination; 256. Requests beyond that wait in line,
+    /// for as long as [`connect`](ClientOptions::connect) says.
     pub connections: usize,
 }
 
@@ -61,6 +72,8 @@ impl Default for ClientOptions {
         Self {
             connect: Duration::from_secs(3),
             head: Duration::from_secs(30),
+            upload: Duration::from_secs(30),
+            body: Duration::from_secs(30),
             idle: Duration::from_secs(4),
             connections: 256,
         }
@@ -97,10 +110,10 @@ impl Client {
     pub fn request(&self, mut request: http::Request<Body>) -> Deferred<Response> {
         let to = target::destination(request.uri())
             .and_then(|to| target::normalise(&mut request, &to).map(|()| to));
-        match to {
-            Ok(to) => {
+        match to.and_then(|to| Ok((to, with_framing(request)?))) {
+            Ok((to, request)) => {
                 let connection = self.connect(to);
-                flow(async move { connection.await?.send_normal(request).await })
+                flow(async move { connection.await?.exchange(request, None::<fn(_)>).await })
             }
             Err(error) => Deferred::err(error.into()),
         }

@@ -44,6 +44,7 @@
 
 #![forbid(unsafe_code)]
 
+mod alive;
 mod body;
 mod client;
 mod io;

@@ -21,8 +21,15 @@ pub struct ClientError {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum ClientErrorKind {
+    /// Nothing of the answer's body came for too long. It is the error of that body.
+    BodyTimeout,
     /// What came is not HTTP, or says two things of where it ends.
     BrokenAnswer,
+    /// The request's body broke off, or was not as long as it was said to be.
+    BrokenUpload,
+    /// As many connections as there may be were in use, and none became free in the time that one
+    /// may take to be made.
+    Busy,
     /// The connection ended before the first byte of an answer.
     Closed,
     /// No connection was made in time.
@@ -35,6 +42,8 @@ pub enum ClientErrorKind {
     Refused,
     /// The host has no address.
     Unresolved,
+    /// The other side took nothing of the request for too long.
+    UploadTimeout,
 }
 
 impl ClientError {
@@ -71,13 +80,17 @@ impl ClientError {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
+            ClientErrorKind::BodyTimeout => "nothing came of the answer's body for too long",
             ClientErrorKind::BrokenAnswer => "the answer is not HTTP",
+            ClientErrorKind::BrokenUpload => "the request's body broke off",
+            ClientErrorKind::Busy => "no connection became free in time",
             ClientErrorKind::Closed => "closed before the first byte of an answer",
             ClientErrorKind::ConnectTimeout => "no connection in time",
             ClientErrorKind::HeadTimeout => "no answer in time",
             ClientErrorKind::InvalidRequest => "the request cannot be sent",
             ClientErrorKind::Refused => "no connection",
             ClientErrorKind::Unresolved => "the host was not found",
+            ClientErrorKind::UploadTimeout => "nothing of the request was taken for too long",
         })?;
         match &self.to {
             Some(to) => write!(f, " ({to})"),

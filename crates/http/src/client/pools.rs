@@ -16,8 +16,10 @@ use thence_reactor::dns::Destination;
 use thence_reactor::net::TcpStream;
 use thence_reactor::{DeferredExt, Elapsed, after, now};
 
+use super::pace::{Pace, Paced};
 use super::{ClientError, ClientErrorKind, ClientOptions, Connection};
 use crate::Body;
+use crate::alive;
 use crate::io::{Io, Line};
 
 /// What a client keeps for each destination.
@@ -71,8 +73,9 @@ impl Pools {
 
 /// The way to a destination: its connections, and the time of those that idle.
 pub(super) struct Route {
+    to: Destination,
     pool: Pool<Wire>,
-    idle: Duration,
+    options: ClientOptions,
     is_draining: Rc<Cell<bool>>,
     /// Closes what has been idle for too long; set while something idles.
     timer: RefCell<Option<Canceller>>,
@@ -83,10 +86,12 @@ pub(super) struct Route {
 impl Route {
     fn new(to: Destination, options: ClientOptions, is_draining: Rc<Cell<bool>>) -> Rc<Self> {
         Rc::new_cyclic(|this: &Weak<Self>| {
-            let this = this.clone();
+            let (this, dialled) = (this.clone(), to.clone());
+            let dial = move || dial(&dialled, options, this.clone());
             Self {
-                pool: Pool::new(options.connections, move || dial(&to, options, this.clone())),
-                idle: options.idle,
+                to,
+                pool: Pool::new(options.connections, dial),
+                options,
                 is_draining,
                 timer: RefCell::default(),
                 sweep: RefCell::default(),
@@ -97,7 +102,7 @@ impl Route {
     async fn lease(&self) -> Result<Lease<Wire>, Failure> {
         let asked = now();
         loop {
-            let mut lease = self.pool.lease().await?;
+            let mut lease = self.turn().await?;
             lease.is_idle.set(false);
             let is_new = lease.answers.get() == 0 && lease.idle_since >= asked;
             if !is_new && self.is_stale(&lease) {
@@ -110,14 +115,28 @@ impl Route {
                 Err(_) if !is_new => {}
                 Err(error) => {
                     let (kind, source) = (ClientErrorKind::Closed, Some(error.into()));
-                    return Err(ClientError::new(kind, None, source).into());
+                    return Err(ClientError::new(kind, Some(&self.to), source).into());
                 }
             }
         }
     }
 
+    /// A connection, or a place in the line for one, which is left after as long as a connection may
+    /// take to be made.
+    fn turn(&self) -> Deferred<Lease<Wire>> {
+        let is_full = self.pool.idle() == 0 && self.pool.open() >= self.options.connections;
+        let lease = self.pool.lease();
+        if !is_full {
+            return lease;
+        }
+        let busy = ClientError::new(ClientErrorKind::Busy, Some(&self.to), None);
+        lease
+            .timeout(self.options.connect)
+            .map_err(|failure| if failure.is::<Elapsed>() { busy.into() } else { failure })
+    }
+
     fn is_stale(&self, wire: &Wire) -> bool {
-        now().saturating_duration_since(wire.idle_since) >= self.idle
+        now().saturating_duration_since(wire.idle_since) >= self.options.idle
     }
 
     fn is_in_use(&self) -> bool {
@@ -139,7 +158,7 @@ impl Route {
         });
         let since = next.map(|since| now().saturating_duration_since(since));
         if let Some(since) = since {
-            self.close_stale_after(self.idle.saturating_sub(since));
+            self.close_stale_after(self.options.idle.saturating_sub(since));
         }
     }
 
@@ -176,7 +195,7 @@ impl Route {
             let this = self.clone();
             after(Duration::ZERO).done(move |()| this.pool.retain(|_| false));
         } else if self.timer.borrow().is_none() {
-            self.close_stale_after(self.idle);
+            self.close_stale_after(self.options.idle);
         }
     }
 
@@ -199,6 +218,7 @@ pub(super) struct Wire {
     flow: Canceller,
     pub(super) peer: SocketAddr,
     pub(super) answers: Cell<u64>,
+    pub(super) pace: Rc<Pace>,
     idle_since: Instant,
     is_idle: Rc<Cell<bool>>,
     route: Weak<Route>,
@@ -209,7 +229,7 @@ impl Wire {
     /// Gives it back to its pool, if it may be used again.
     pub(super) fn park(mut lease: Lease<Self>) {
         let Some(route) = lease.route.upgrade() else { return };
-        if lease.sender.is_closed() || route.is_draining.get() || route.idle.is_zero() {
+        if lease.sender.is_closed() || route.is_draining.get() || route.options.idle.is_zero() {
             return;
         }
         lease.idle_since = now();
@@ -248,8 +268,11 @@ fn dial(to: &Destination, options: ClientOptions, route: Weak<Route>) -> Deferre
     flow(async move {
         let stream = connected.await?;
         let peer = stream.peer_addr()?;
+        alive::watch(&stream, options.upload);
         let line = Line::new(stream);
-        let (sender, connection) = http1::handshake(Io::new(line.clone())).await?;
+        let pace = Pace::begin();
+        let io = Paced::new(Io::new(line.clone()), pace.clone());
+        let (sender, connection) = http1::handshake(io).await?;
         // Until somebody leases it.
         let is_idle = Rc::new(Cell::new(true));
         let (was_idle, home) = (is_idle.clone(), route.clone());
@@ -269,7 +292,7 @@ fn dial(to: &Destination, options: ClientOptions, route: Weak<Route>) -> Deferre
             route.watch();
         }
         let (answers, idle_since) = (Cell::new(0), now());
-        Ok(Wire { sender, flow, peer, answers, idle_since, is_idle, route, line })
+        Ok(Wire { sender, flow, peer, answers, pace, idle_since, is_idle, route, line })
     })
     .named("connect")
 }

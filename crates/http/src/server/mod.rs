@@ -23,7 +23,7 @@ pub use self::{
     opening::Tls,
     request::{HungUp, Request},
 };
-use crate::Body;
+use crate::{Body, alive};
 
 /// What a handler answers.
 pub type Response = http::Response<Body>;
@@ -183,6 +183,7 @@ impl Server {
                 match listener.accept().await {
                     Ok((stream, peer)) => {
                         shared.accepted.set(shared.accepted.get() + 1);
+                        alive::watch(&stream, Duration::ZERO);
                         connection::serve(shared.clone(), handler.clone(), stream, peer);
                     }
                     Err(failure) if !shared.is_closing.get() => {

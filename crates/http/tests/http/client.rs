@@ -1,6 +1,7 @@
 //! What a client's connections may and may not do.
 
 use std::cell::Cell;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -223,6 +224,92 @@ fn a_cancelled_request_closes_its_connection() {
         answer.cancel();
         assert!(answer.settled().await.is_cancelled());
         was_closed.await?;
+        Ok(())
+    });
+}
+
+#[test]
+fn an_answer_to_half_an_upload_arrives_though_its_sender_closes() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    const TIMES: usize = 20;
+    let upstream = std::thread::spawn(move || {
+        for _ in 0..TIMES {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 1000]).unwrap() > 0);
+            let mut answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 40000\r\n\r\n".to_vec();
+            answer.extend([b'x'; 40_000]);
+            stream.write_all(&answer).unwrap();
+            // What was not read makes its end a reset.
+        }
+    });
+    checked(move || async move {
+        let client = Client::default();
+        for _ in 0..TIMES {
+            let upload = Body::from(vec![0; 20_000_000]);
+            let request = http::Request::post(format!("http://{addr}/")).body(upload)?;
+            let answer = client.request(request).await?;
+            assert_eq!(answer.status(), 413);
+            assert_eq!(answer.into_body().collect(40_000).await?.len(), 40_000);
+            assert_eq!(client.idle(), 0);
+        }
+        Ok(())
+    });
+    upstream.join().unwrap();
+}
+
+#[test]
+fn a_request_is_as_long_as_it_says_or_is_not_the_last_on_its_connection() {
+    checked(|| async {
+        let (addr, accepted) = upstream(|stream| async move {
+            while head(&stream).await? {
+                stream.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi").await?;
+            }
+            Ok(())
+        })?;
+        let client = Client::default();
+        client.request(get(addr)).await?.into_body().collect(64).await?;
+        let post = |length: &str, body: Body| {
+            let request = http::Request::post(format!("http://{addr}/"));
+            client.request(request.header("content-length", length).body(body).unwrap()).settled()
+        };
+        for (length, body) in [("3", "hello"), ("10", "hello"), ("5, 5", "hello"), ("1", "")] {
+            let refused = kind(post(length, Body::from(body)).await);
+            assert_eq!(refused, (ClientErrorKind::InvalidRequest, false), "{length}");
+        }
+        assert_eq!((accepted.get(), client.idle()), (1, 1));
+        for length in ["3", "10"] {
+            let (mut sender, body) = Body::channel(100);
+            sender.send("hello").await?;
+            sender.finish();
+            let broken = kind(post(length, body).await);
+            assert_eq!(broken, (ClientErrorKind::BrokenUpload, true), "{length}");
+            assert_eq!(client.idle(), 0);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_get_with_a_body_of_unknown_length_sends_it() {
+    checked(|| async {
+        let (addr, _) = upstream(|stream| async move {
+            let mut all = Vec::new();
+            while !all.ends_with(b"0\r\n\r\n") {
+                all.extend_from_slice(&stream.read(65_536).await?);
+            }
+            let text = String::from_utf8(all)?.to_lowercase();
+            assert!(
+                text.contains("transfer-encoding: chunked") && text.contains("hello"),
+                "{text}"
+            );
+            stream.write("HTTP/1.1 204 No Content\r\n\r\n").await
+        })?;
+        let (mut sender, body) = Body::channel(100);
+        sender.send("hello").await?;
+        sender.finish();
+        let request = http::Request::get(format!("http://{addr}/")).body(body)?;
+        assert_eq!(Client::default().request(request).await?.status(), 204);
         Ok(())
     });
 }

@@ -139,3 +139,33 @@ fn limits_without_an_end_are_none() {
     }
     drop(client);
 }
+
+#[test]
+fn who_finds_every_connection_in_use_waits_in_line_and_not_for_ever() {
+    let mut world = World::new();
+    let upstream = world.manual.listen(ANY).unwrap();
+    let uri = format!("http://{}/", upstream.local_addr());
+    let mut options = ClientOptions::default();
+    options.connections = 1;
+    let client = Client::new(options);
+    let [first, second, third] = [(); 3].map(|()| client.request(get(&uri)));
+    world.pass(secs(2));
+    let peer = upstream.accept().unwrap();
+    peer.received();
+    assert!(upstream.accept().is_none());
+    peer.send("HTTP/1.1 204 No Content\r\n\r\n");
+    world.settle();
+    first.map(drop).report();
+    world.settle();
+    // The second has its turn now.
+    assert!(peer.received().starts_with(b"GET / "));
+    world.pass(secs(1) - INSTANT);
+    assert!(!third.is_ready());
+    world.pass(INSTANT);
+    assert_eq!(kind(third), Some(ClientErrorKind::Busy));
+    peer.send("HTTP/1.1 204 No Content\r\n\r\n");
+    world.settle();
+    second.map(drop).report();
+    world.settle();
+    assert_eq!(client.idle(), 1);
+}

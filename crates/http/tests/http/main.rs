@@ -1,6 +1,7 @@
 //! What HTTP on the reactor promises, a module for each behaviour. Run one of them with
 //! `cargo test -p thence-http --test http framing::`.
 
+mod answers;
 mod body;
 mod client;
 #[path = "../common/mod.rs"]
@@ -9,6 +10,7 @@ mod dial;
 mod drain;
 mod framing;
 mod manual;
+mod pace;
 mod rest;
 mod server;
 mod target;

@@ -5,9 +5,11 @@ use std::{
     net::Shutdown,
     os::fd::{AsFd, BorrowedFd},
     rc::Rc,
+    time::Duration,
 };
 
 use super::{Address, manual::Memory, ready::OsSocket};
+use crate::net::Keepalive;
 
 /// A listening or connected socket of one driver, or another descriptor it can wait for.
 ///
@@ -98,6 +100,30 @@ impl Socket {
         match &self.0 {
             Kind::Memory(_) => Ok(()),
             Kind::Os(os) => os.set_nodelay(on),
+        }
+    }
+
+    /// Whether, and how, a quiet peer is asked whether it is still there (SO_KEEPALIVE).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`: the connection is gone, or a number is too large.
+    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        match &self.0 {
+            Kind::Memory(_) => Ok(()),
+            Kind::Os(os) => os.set_keepalive(keepalive),
+        }
+    }
+
+    /// How long what was sent may stay unacknowledged (TCP_USER_TIMEOUT).
+    ///
+    /// # Errors
+    ///
+    /// Those of `setsockopt`: the connection is gone.
+    pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        match &self.0 {
+            Kind::Memory(_) => Ok(()),
+            Kind::Os(os) => os.set_user_timeout(timeout),
         }
     }
 

@@ -9,6 +9,7 @@ pub use self::async_io::AsyncIo;
 pub use self::{
     copy::{Copied, copy, copy_both},
     inherited::{Inherited, Which, inherited},
+    keepalive::Keepalive,
     protocol::{Protocol, drive},
     streams::{Chunks, Incoming},
     tcp::{TcpListener, TcpStream},
@@ -33,6 +34,7 @@ pub mod framing;
 mod handout;
 mod inbound;
 mod inherited;
+mod keepalive;
 mod line;
 mod outbound;
 mod protocol;

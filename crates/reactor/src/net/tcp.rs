@@ -5,12 +5,13 @@ use std::{
     net::{SocketAddr, ToSocketAddrs},
     ops::Deref,
     rc::Rc,
+    time::Duration,
 };
 
 use thence_core::{Deferred, flow};
 
 use super::{
-    Protocol, Transport,
+    Keepalive, Protocol, Transport,
     acceptor::{Accepted, Acceptor},
     adopted, connecting, drive,
 };
@@ -96,6 +97,40 @@ impl TcpStream {
     /// When the connection is gone.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
         self.socket()?.set_nodelay(on)
+    }
+
+    /// Has the operating system ask a quiet peer whether it is still there (SO_KEEPALIVE), or not.
+    /// Without it a connection whose peer has lost its power or its network stays for ever while
+    /// nobody sends.
+    ///
+    /// ```
+    /// # use thence_reactor::net::{TcpListener, TcpStream};
+    /// use thence_reactor::net::Keepalive;
+    /// # thence_reactor::run(async {
+    /// # let listener = TcpListener::bind("127.0.0.1:0")?;
+    ///
+    /// let stream = TcpStream::connect(listener.local_addr()).await?;
+    /// stream.set_keepalive(Some(Keepalive::default()))?;
+    /// # Ok(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone, or a number is larger than the operating system takes (32,767
+    /// seconds, 127 probes).
+    pub fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        self.socket()?.set_keepalive(keepalive)
+    }
+
+    /// How long what was sent may stay unacknowledged, or unsent because the peer takes none, before
+    /// the operating system breaks the connection (TCP_USER_TIMEOUT); `None` is its own rule, some
+    /// 15 minutes. It ends a peer that does not answer [`Keepalive`], too.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is gone.
+    pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.socket()?.set_user_timeout(timeout)
     }
 
     /// The address of the other end.

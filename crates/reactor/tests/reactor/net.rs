@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     task::{Poll, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -10,7 +11,8 @@ use thence_core::{Deferred, Failure, flow};
 use thence_reactor::{
     DeferredExt, Elapsed, Reactor,
     driver::manual::Manual,
-    net::{TcpListener, TcpStream},
+    net::{Keepalive, TcpListener, TcpStream},
+    run,
 };
 
 use crate::common::{ANY, Log, World, ms, watch};
@@ -652,4 +654,43 @@ fn what_is_first_written_after_its_reactor_ends_all_the_same() {
     }
     drop((kept, written, again));
     assert_eq!(thence_core::hosting::live(), before);
+}
+
+#[test]
+fn a_connection_asks_whether_its_peer_is_there_as_it_is_told() {
+    use rustix::net::sockopt::{
+        socket_keepalive, tcp_keepcnt, tcp_keepidle, tcp_keepintvl, tcp_user_timeout,
+    };
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let os = std::net::TcpStream::connect(listener.local_addr())?;
+        let stream = TcpStream::from_std(os.try_clone()?)?;
+        stream.set_keepalive(Some(Keepalive::default()))?;
+        assert!(socket_keepalive(&os)?);
+        let seconds = (tcp_keepidle(&os)?.as_secs(), tcp_keepintvl(&os)?.as_secs());
+        assert_eq!((seconds, tcp_keepcnt(&os)?), ((60, 10), 3));
+        let mut quick = Keepalive::default();
+        (quick.idle, quick.interval, quick.probes) = (Duration::ZERO, Duration::ZERO, 0);
+        stream.set_keepalive(Some(quick))?;
+        let seconds = (tcp_keepidle(&os)?.as_secs(), tcp_keepintvl(&os)?.as_secs());
+        assert_eq!((seconds, tcp_keepcnt(&os)?), ((1, 1), 1));
+        stream.set_keepalive(None)?;
+        assert!(!socket_keepalive(&os)?);
+        for (timeout, millis) in [
+            (Some(Duration::from_secs(60)), 60_000),
+            (Some(Duration::ZERO), 1),
+            (Some(Duration::MAX), i32::MAX.unsigned_abs()),
+            (None, 0),
+        ] {
+            stream.set_user_timeout(timeout)?;
+            assert_eq!(tcp_user_timeout(&os)?, millis);
+        }
+        Ok(())
+    })
+    .unwrap();
+    // In a test's network nobody loses power.
+    let mut world = World::new();
+    let (stream, _peer) = world.connection();
+    stream.set_keepalive(Some(Keepalive::default())).unwrap();
+    stream.set_user_timeout(Some(Duration::from_secs(1))).unwrap();
 }

@@ -13,6 +13,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     rc::Rc,
+    time::Duration,
 };
 
 use mio::Interest;
@@ -26,7 +27,10 @@ use rustix::{
 };
 
 use super::signal::Signal;
-use crate::driver::{Address, Buffers, Key, SocketKind, UnixAddr};
+use crate::{
+    driver::{Address, Buffers, Key, SocketKind, UnixAddr},
+    net::Keepalive,
+};
 
 /// A descriptor, and the driver's entry for it.
 pub(in crate::driver) struct OsSocket {
@@ -200,6 +204,23 @@ impl OsSocket {
         Ok(sockopt::set_tcp_nodelay(&self.fd, on)?)
     }
 
+    pub(in crate::driver) fn set_keepalive(&self, keepalive: Option<Keepalive>) -> io::Result<()> {
+        if let Some(Keepalive { idle, interval, probes }) = keepalive {
+            sockopt::set_tcp_keepidle(&self.fd, idle.max(SECOND))?;
+            sockopt::set_tcp_keepintvl(&self.fd, interval.max(SECOND))?;
+            sockopt::set_tcp_keepcnt(&self.fd, probes.max(1))?;
+        }
+        Ok(sockopt::set_socket_keepalive(&self.fd, keepalive.is_some())?)
+    }
+
+    pub(in crate::driver) fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        // 0 is its own rule. What it cannot count is three weeks and more.
+        let most = i32::MAX.unsigned_abs();
+        let millis = |timeout: Duration| u32::try_from(timeout.as_millis()).unwrap_or(most);
+        let millis = timeout.map_or(0, |timeout| millis(timeout).clamp(1, most));
+        Ok(sockopt::set_tcp_user_timeout(&self.fd, millis)?)
+    }
+
     pub(in crate::driver) fn kind(&self) -> SocketKind {
         self.kind
     }
@@ -351,6 +372,8 @@ fn fresh() -> SocketFlags {
 const QUIET: SendFlags = SendFlags::NOSIGNAL;
 
 const BACKLOG: i32 = 4096;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How many buffers one send takes: well below the 1,024 that systems allow, and what is over goes
 /// with the next one.

@@ -1,0 +1,23 @@
+//! Connections whose other end has vanished.
+
+use std::time::Duration;
+
+use thence_reactor::net::{Keepalive, TcpStream};
+
+/// Has the operating system break a connection whose other end has lost its power or its network.
+/// Nothing else would end one on which a quiet stream waits: it may rightly be quiet for hours.
+///
+/// `patience` is how long the other end may leave unacknowledged, or not take, what it was sent; no
+/// less than a minute.
+pub(crate) fn watch(stream: &TcpStream, patience: Duration) {
+    let patience = (patience < Duration::MAX).then_some(patience.max(MINUTE));
+    let watched = stream
+        .set_keepalive(Some(Keepalive::default()))
+        .and_then(|()| stream.set_user_timeout(patience));
+    if let Err(error) = watched {
+        // One that is gone already says so at the first read.
+        tracing::debug!("a connection cannot be watched: {error}");
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
