@@ -1,17 +1,24 @@
 //! Bodies, streamed both ways.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
+mod channel;
+mod fault;
+mod measured;
+mod watched;
+
 use std::error::Error;
 use std::fmt;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
-use thence_core::{Deferred, Failure, Trigger, flow};
+use thence_core::{Deferred, Failure, flow};
+
+pub use self::channel::BodySender;
+pub use self::fault::{BodyFault, BodyFaultKind};
+pub(crate) use self::measured::{Measured, stated_length};
+pub(crate) use self::watched::{BodyEnd, Watched};
 
 /// The body of a request or a response.
 ///
@@ -21,7 +28,11 @@ pub struct Body(Inner);
 
 enum Inner {
     Bytes(Option<Bytes>),
-    Stream(Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>),
+    Stream {
+        stream: Pin<Box<dyn http_body::Body<Data = Bytes, Error = BodyError>>>,
+        /// Whether it is a request's to a server.
+        is_upload: bool,
+    },
 }
 
 /// Why a body could not be read to its end.
@@ -39,11 +50,11 @@ impl Body {
         B: http_body::Body<Data = Bytes> + 'static,
         B::Error: Into<BodyError>,
     {
-        Self(Inner::Stream(Box::pin(body.map_err(Into::into))))
+        Self::stream(body.map_err(Into::into))
     }
 
     /// A body that is written while it is sent. At most `capacity` bytes wait (a chunk may go over
-    /// it once); then [`BodySender::send`] waits too.
+    /// it once); then [`BodySender::send`] waits too. With 0, each waits until it was read.
     ///
     /// ```
     /// use thence_core::flow;
@@ -60,15 +71,15 @@ impl Body {
     /// body.collect(64).inspect(|bytes| assert_eq!(bytes, "one two")).report();
     /// ```
     pub fn channel(capacity: usize) -> (BodySender, Self) {
-        let shared = Rc::new(RefCell::new(Channel { capacity, ..Channel::default() }));
-        (BodySender(shared.clone()), Self(Inner::Stream(Box::pin(Receiver(shared)))))
+        let (sender, receiver) = channel::new(capacity);
+        (sender, Self::stream(receiver))
     }
 
     /// The next chunk; `None` at the end. Trailers are left out.
     ///
     /// # Errors
     ///
-    /// The body broke off.
+    /// The body broke off; that of a request to a server with a [`BodyFault`].
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             match self.frame().await {
@@ -83,16 +94,24 @@ impl Body {
         }
     }
 
-    /// All of it, if it is at most `limit` bytes. Fails when it is more, or breaks off.
+    /// All of it, if it is at most `limit` bytes. Fails when it breaks off, and with a [`BodyFault`]
+    /// when it is more.
     #[track_caller]
     pub fn collect(mut self, limit: usize) -> Deferred<Bytes> {
+        let is_upload = matches!(self.0, Inner::Stream { is_upload: true, .. });
         flow(async move {
+            let too_long = || {
+                let message = format_args!("the body is longer than {limit} bytes").to_string();
+                Failure::from(BodyFault::new(BodyFaultKind::TooLong, message).upload(is_upload))
+            };
+            // What is announced need not come first.
+            if http_body::Body::size_hint(&self).lower() > limit as u64 {
+                return Err(too_long());
+            }
             let mut whole = BytesMut::new();
             while let Some(chunk) = self.chunk().await? {
-                if whole.len() + chunk.len() > limit {
-                    return Err(Failure::msg(format_args!(
-                        "the body is longer than {limit} bytes"
-                    )));
+                if chunk.len() > limit - whole.len() {
+                    return Err(too_long());
                 }
                 if whole.is_empty() && http_body::Body::is_end_stream(&self) {
                     return Ok(chunk);
@@ -101,6 +120,17 @@ impl Body {
             }
             Ok(whole.freeze())
         })
+    }
+
+    /// The body of a request to a server.
+    pub(crate) fn upload(
+        body: impl http_body::Body<Data = Bytes, Error = BodyError> + 'static,
+    ) -> Self {
+        Self(Inner::Stream { stream: Box::pin(body), is_upload: true })
+    }
+
+    fn stream(body: impl http_body::Body<Data = Bytes, Error = BodyError> + 'static) -> Self {
+        Self(Inner::Stream { stream: Box::pin(body), is_upload: false })
     }
 }
 
@@ -133,14 +163,14 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.get_mut().0 {
             Inner::Bytes(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Inner::Stream(stream) => stream.as_mut().poll_frame(cx),
+            Inner::Stream { stream, .. } => stream.as_mut().poll_frame(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.0 {
             Inner::Bytes(bytes) => bytes.is_none(),
-            Inner::Stream(stream) => stream.is_end_stream(),
+            Inner::Stream { stream, .. } => stream.is_end_stream(),
         }
     }
 
@@ -149,227 +179,7 @@ impl http_body::Body for Body {
             Inner::Bytes(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Inner::Stream(stream) => stream.size_hint(),
+            Inner::Stream { stream, .. } => stream.size_hint(),
         }
-    }
-}
-
-/// Writes a [`Body::channel`]. Dropped without [`BodySender::finish`], the body breaks off.
-pub struct BodySender(Rc<RefCell<Channel>>);
-
-#[derive(Default)]
-struct Channel {
-    chunks: VecDeque<Bytes>,
-    waiting: usize,
-    capacity: usize,
-    end: Option<End>,
-    reader: Option<Waker>,
-    /// Whoever waits for room.
-    writers: Vec<Trigger<()>>,
-    reader_left: bool,
-}
-
-enum End {
-    BrokenOff(Option<String>),
-    Finished,
-}
-
-impl BodySender {
-    /// Adds a chunk; ends when there is room for another. Fails when the reader has left.
-    #[track_caller]
-    pub fn send(&mut self, chunk: impl Into<Bytes>) -> Deferred<()> {
-        let chunk = chunk.into();
-        let mut channel = self.0.borrow_mut();
-        if channel.reader_left {
-            return Deferred::err(Failure::msg("nobody reads this body any more"));
-        }
-        channel.waiting += chunk.len();
-        if !chunk.is_empty() {
-            channel.chunks.push_back(chunk);
-        }
-        let reader = channel.reader.take();
-        let full = channel.waiting >= channel.capacity;
-        let (trigger, room) = Deferred::new();
-        let at_once = if full {
-            channel.writers.push(trigger);
-            None
-        } else {
-            Some(trigger)
-        };
-        drop(channel);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-        if let Some(trigger) = at_once {
-            trigger.fire(());
-        }
-        room
-    }
-
-    /// Ends the body well.
-    pub fn finish(self) {
-        self.end(End::Finished);
-    }
-
-    /// Ends the body with an error: the other side sees it cut short.
-    pub fn fail(self, why: impl fmt::Display) {
-        self.end(End::BrokenOff(Some(why.to_string())));
-    }
-
-    /// Whether the reader has gone.
-    pub fn reader_left(&self) -> bool {
-        self.0.borrow().reader_left
-    }
-
-    fn end(&self, end: End) {
-        let mut channel = self.0.borrow_mut();
-        if channel.end.is_some() {
-            return;
-        }
-        channel.end = Some(end);
-        let reader = channel.reader.take();
-        drop(channel);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-}
-
-impl Drop for BodySender {
-    fn drop(&mut self) {
-        self.end(End::BrokenOff(None));
-    }
-}
-
-impl fmt::Debug for BodySender {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BodySender").field("waiting", &self.0.borrow().waiting).finish()
-    }
-}
-
-struct Receiver(Rc<RefCell<Channel>>);
-
-impl http_body::Body for Receiver {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let mut channel = self.0.borrow_mut();
-        if let Some(chunk) = channel.chunks.pop_front() {
-            channel.waiting -= chunk.len();
-            let room = channel.waiting < channel.capacity;
-            let writers = if room { std::mem::take(&mut channel.writers) } else { Vec::new() };
-            drop(channel);
-            writers.into_iter().for_each(|writer| writer.fire(()));
-            return Poll::Ready(Some(Ok(Frame::data(chunk))));
-        }
-        let end = match &mut channel.end {
-            None => {
-                channel.reader = Some(cx.waker().clone());
-                return Poll::Pending;
-            }
-            Some(End::Finished) => None,
-            Some(End::BrokenOff(why)) => {
-                let why = why.take();
-                let text = why.unwrap_or_else(|| "its writer was dropped before the end".into());
-                Some(Err(BodyError::from(text)))
-            }
-        };
-        Poll::Ready(end)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let channel = self.0.borrow();
-        channel.chunks.is_empty() && matches!(channel.end, Some(End::Finished))
-    }
-}
-
-impl Drop for Receiver {
-    fn drop(&mut self) {
-        let mut channel = self.0.borrow_mut();
-        channel.reader_left = true;
-        channel.chunks.clear();
-        let writers = std::mem::take(&mut channel.writers);
-        drop(channel);
-        for writer in writers {
-            writer.fail(Failure::msg("nobody reads this body any more"));
-        }
-    }
-}
-
-/// A body that says how it ended to whoever made it.
-pub(crate) struct Watched<F: FnMut(BodyEnd)> {
-    body: Body,
-    /// Bytes that have passed, and how many there were said to be.
-    passed: u64,
-    expected: Option<u64>,
-    tell: Option<F>,
-}
-
-/// How a watched body has ended.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum BodyEnd {
-    Broken,
-    Dropped,
-    Whole,
-}
-
-impl<F: FnMut(BodyEnd)> Watched<F> {
-    pub(crate) fn new(body: Body, expected: Option<u64>, tell: F) -> Self {
-        let expected = expected.or(http_body::Body::size_hint(&body).exact());
-        let mut watched = Self { body, passed: 0, expected, tell: Some(tell) };
-        if http_body::Body::is_end_stream(&watched.body) {
-            watched.tell(BodyEnd::Whole);
-        }
-        watched
-    }
-
-    fn tell(&mut self, end: BodyEnd) {
-        if let Some(mut tell) = self.tell.take() {
-            tell(end);
-        }
-    }
-}
-
-impl<F: FnMut(BodyEnd) + Unpin> http_body::Body for Watched<F> {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let this = self.get_mut();
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
-        match &frame {
-            None => this.tell(BodyEnd::Whole),
-            Some(Err(_)) => this.tell(BodyEnd::Broken),
-            Some(Ok(frame)) => {
-                this.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if this.body.is_end_stream() {
-                    this.tell(BodyEnd::Whole);
-                }
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-impl<F: FnMut(BodyEnd)> Drop for Watched<F> {
-    fn drop(&mut self) {
-        // hyper asks no further once it has as many bytes as were announced.
-        let whole = self.expected == Some(self.passed);
-        self.tell(if whole { BodyEnd::Whole } else { BodyEnd::Dropped });
     }
 }

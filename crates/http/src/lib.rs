@@ -50,6 +50,6 @@ mod io;
 mod server;
 mod timer;
 
-pub use self::body::{Body, BodyError, BodySender};
+pub use self::body::{Body, BodyError, BodyFault, BodyFaultKind, BodySender};
 pub use self::client::{Client, ClientError, ClientErrorKind, ClientOptions, Connection};
 pub use self::server::{HungUp, Request, Response, Server, ServerHandle, Tls};

@@ -1,6 +1,7 @@
 //! What HTTP on the reactor promises, a module for each behaviour. Run one of them with
 //! `cargo test -p thence-http --test http framing::`.
 
+mod body;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
