@@ -20,6 +20,7 @@ use thence_core::{Deferred, Failure, IntoDeferred, Outcome, flow};
 use thence_reactor::net::TcpStream;
 use thence_reactor::{DeferredExt, now};
 
+use super::host;
 use super::opening::{self, Over, Tls};
 use super::rest::{Rest, Told};
 use super::{HungUp, Live, Options, Request, Response, Shared};
@@ -216,9 +217,14 @@ where
     client.line.has_begun.set(false);
     client.rest.request();
     client.rest.begin();
+    if let Some(fault) = host::fault(&request) {
+        client.rest.end();
+        return Ok(refuse(http::StatusCode::BAD_REQUEST, fault));
+    }
     let hung_up = HungUp::default();
     let waiting = Waiting(Some(hung_up.clone()));
     let is_head = request.method() == http::Method::HEAD;
+    let is_connect = request.method() == http::Method::CONNECT;
     let request = request.map(|body| upload(body, client, hung_up.clone()));
     let request = Request::new(request, client.peer, client.tls.clone(), hung_up);
 
@@ -228,7 +234,8 @@ where
     let Some(mut response) = work.await else { return Err(Closed) };
 
     let hung_up = waiting.go_on();
-    if shared.is_closing.get() {
+    // What a client sends after CONNECT is not HTTP (RFC 9110 §9.3.6).
+    if shared.is_closing.get() || is_connect {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     let has_no_body = is_head || matches!(response.status().as_u16(), 204 | 304);
@@ -300,13 +307,18 @@ fn told(outcome: Outcome<Response>, options: Options) -> Option<Response> {
     if options.close_on_failure {
         return None;
     }
-    let mut response = Response::new(Body::from("internal server error\n"));
-    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+    Some(refuse(http::StatusCode::INTERNAL_SERVER_ERROR, "internal server error"))
+}
+
+/// An answer of the server's own, after which the connection closes.
+fn refuse(status: http::StatusCode, why: &str) -> Response {
+    let mut response = Response::new(Body::from(format!("{why}\n")));
+    *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    Some(response)
+    response
 }
 
 /// A client that waits for the head of an answer. Dropped before that, it has left.

@@ -1,6 +1,7 @@
 //! The server: connections, and handlers that run to their end.
 
 mod connection;
+mod host;
 mod opening;
 mod request;
 mod rest;

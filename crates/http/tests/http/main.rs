@@ -7,6 +7,7 @@ mod client;
 mod common;
 mod drain;
 mod framing;
+mod host;
 mod manual;
 mod rest;
 mod server;
