@@ -1,9 +1,7 @@
 //! One connection: hyper reads and writes, the reactor owns the work.
 
 use std::cell::Cell;
-use std::error::Error;
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,30 +9,25 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use thence_core::{Deferred, Failure, IntoDeferred, Outcome, flow};
+use thence_core::{Deferred, Failure, IntoDeferred, flow};
 use thence_reactor::net::TcpStream;
 use thence_reactor::{DeferredExt, now};
 
-use super::host;
+use super::answer::answer;
 use super::opening::{self, Over, Tls};
 use super::rest::{Rest, Told};
-use super::{HungUp, Live, Options, Request, Response, Shared};
-use crate::Body;
-use crate::body::{BodyEnd, Watched};
+use super::{Live, Request, Response, Shared};
 use crate::io::{Io, Line};
 use crate::timer::ReactorTimer;
 
 /// A client, as its requests see it.
-struct Client {
-    peer: SocketAddr,
-    tls: Option<Rc<Tls>>,
-    line: Rc<Line>,
-    rest: Rc<Rest>,
+pub(super) struct Client {
+    pub(super) peer: SocketAddr,
+    pub(super) tls: Option<Rc<Tls>>,
+    pub(super) line: Rc<Line>,
+    pub(super) rest: Rc<Rest>,
 }
 
 /// Serves one connection until it is closed.
@@ -201,154 +194,6 @@ impl Drop for Entry {
         }
     }
 }
-
-/// What hyper awaits. Dropping it leaves; the work goes on.
-async fn answer<H, D>(
-    shared: &Rc<Shared>,
-    handler: &Rc<H>,
-    request: http::Request<Incoming>,
-    client: &Rc<Client>,
-) -> Result<Response, Closed>
-where
-    H: Fn(Request) -> D + 'static,
-    D: IntoDeferred<Value = Response, Error = Failure> + 'static,
-{
-    // Its head has come whole.
-    client.line.has_begun.set(false);
-    client.rest.request();
-    client.rest.begin();
-    if let Some(fault) = host::fault(&request) {
-        client.rest.end();
-        return Ok(refuse(http::StatusCode::BAD_REQUEST, fault));
-    }
-    let hung_up = HungUp::default();
-    let waiting = Waiting(Some(hung_up.clone()));
-    let is_head = request.method() == http::Method::HEAD;
-    let is_connect = request.method() == http::Method::CONNECT;
-    let request = request.map(|body| upload(body, client, hung_up.clone()));
-    let request = Request::new(request, client.peer, client.tls.clone(), hung_up);
-
-    let (handler, options) = (handler.clone(), shared.options);
-    let work = Deferred::attempt(move || handler(request))
-        .then(move |outcome| Ok::<_, thence_core::Never>(told(outcome, options)));
-    let Some(mut response) = work.await else { return Err(Closed) };
-
-    let hung_up = waiting.go_on();
-    // What a client sends after CONNECT is not HTTP (RFC 9110 §9.3.6).
-    if shared.is_closing.get() || is_connect {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    let has_no_body = is_head || matches!(response.status().as_u16(), 204 | 304);
-    if has_no_body {
-        hung_up.answer();
-        client.rest.end();
-        return Ok(response);
-    }
-    let length = response.headers().get(CONTENT_LENGTH);
-    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-    let rest = client.rest.clone();
-    Ok(response.map(|body| {
-        Body::wrap(Watched::new(body, length, move |end| {
-            match end {
-                BodyEnd::Whole | BodyEnd::Broken => hung_up.answer(),
-                BodyEnd::Dropped => hung_up.leave(),
-            }
-            rest.end();
-        }))
-    }))
-}
-
-/// A request's body as its handler gets it.
-fn upload(body: Incoming, client: &Rc<Client>, hung_up: HungUp) -> Body {
-    let is_empty = http_body::Body::is_end_stream(&body);
-    let body = Body::wrap(body.map_err(move |error| {
-        // hyper lets the handler answer a client that broke off its upload.
-        if is_broken_off(&error) {
-            hung_up.leave();
-        }
-        error
-    }));
-    if is_empty {
-        return body;
-    }
-    client.rest.begin();
-    let client = client.clone();
-    Body::wrap(Watched::new(body, None, move |end| {
-        // Of one that was not read to its end hyper still has something to do.
-        if end == BodyEnd::Whole {
-            client.line.has_begun.set(false);
-            client.rest.end();
-        }
-    }))
-}
-
-/// Whether bytes are missing, and not wrong. hyper says so by the kind of an I/O error, somewhere
-/// among the causes.
-fn is_broken_off(error: &hyper::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)) {
-            return false;
-        }
-        cause = error.source();
-    }
-    true
-}
-
-/// Turns the end of a handler into an answer; a failure is reported, whoever still waits.
-fn told(outcome: Outcome<Response>, options: Options) -> Option<Response> {
-    match outcome {
-        Outcome::Ok(response) => return Some(response),
-        outcome => {
-            Deferred::ended(outcome).report();
-        }
-    }
-    if options.close_on_failure {
-        return None;
-    }
-    Some(refuse(http::StatusCode::INTERNAL_SERVER_ERROR, "internal server error"))
-}
-
-/// An answer of the server's own, after which the connection closes.
-fn refuse(status: http::StatusCode, why: &str) -> Response {
-    let mut response = Response::new(Body::from(format!("{why}\n")));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response
-}
-
-/// A client that waits for the head of an answer. Dropped before that, it has left.
-struct Waiting(Option<HungUp>);
-
-impl Waiting {
-    fn go_on(mut self) -> HungUp {
-        self.0.take().unwrap_or_default()
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(hung_up) = self.0.take() {
-            hung_up.leave();
-        }
-    }
-}
-
-/// Makes hyper close the connection.
-#[derive(Debug)]
-struct Closed;
-
-impl std::fmt::Display for Closed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the handler gave no answer")
-    }
-}
-
-impl Error for Closed {}
 
 thread_local! {
     static NEXT: Cell<u64> = const { Cell::new(0) };

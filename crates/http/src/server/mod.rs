@@ -1,10 +1,12 @@
 //! The server: connections, and handlers that run to their end.
 
+mod answer;
 mod connection;
 mod host;
 mod opening;
 mod request;
 mod rest;
+mod upload;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -25,6 +27,7 @@ pub use self::{
     request::{HungUp, Request},
 };
 use crate::Body;
+use crate::timer::bounded;
 
 /// What a handler answers.
 pub type Response = http::Response<Body>;
@@ -41,6 +44,7 @@ pub struct Server {
 #[derive(Clone, Copy, Debug)]
 struct Options {
     head: Duration,
+    body: Duration,
     head_size: usize,
     close_on_failure: bool,
     max_connections: usize,
@@ -59,6 +63,7 @@ impl Server {
     pub fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
         let options = Options {
             head: HEAD_DEADLINE,
+            body: BODY_TIMEOUT,
             head_size: HEAD_SIZE,
             close_on_failure: false,
             max_connections: CONNECTIONS,
@@ -97,7 +102,21 @@ impl Server {
     /// connection may idle before it; 10 s if it is not said. A head that began is answered with
     /// 408.
     pub fn head_deadline(mut self, deadline: Duration) -> Self {
-        self.options.head = deadline;
+        self.options.head = bounded(deadline);
+        self
+    }
+
+    /// How long a body may stand still for its client's sake; 30 s if it is not said,
+    /// [`Duration::MAX`] for ever.
+    ///
+    /// * An upload of which nothing comes for that long while its handler reads it fails with
+    ///   [`BodyFaultKind::TimedOut`](crate::BodyFaultKind::TimedOut). A handler that fails with it
+    ///   answers 408.
+    /// * A connection with something to send of which the client takes nothing for that long is
+    ///   cut, and the handler's body sees that its reader left. Bytes count as taken when the
+    ///   operating system has them. A handler that has nothing to say is never cut for it.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.options.body = bounded(timeout);
         self
     }
 
@@ -342,6 +361,7 @@ impl Drop for Live {
 }
 
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD_SIZE: usize = 64 * 1024;
 const CONNECTIONS: usize = 10_000;
 const GRACE: Duration = Duration::from_secs(1);

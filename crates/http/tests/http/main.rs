@@ -8,6 +8,8 @@ mod common;
 mod drain;
 mod framing;
 mod host;
+mod length;
 mod manual;
 mod rest;
 mod server;
+mod upload;
