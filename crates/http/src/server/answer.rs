@@ -39,6 +39,8 @@ where
     client.rest.begin();
     let hung_up = HungUp::default();
     let waiting = Waiting(Some(hung_up.clone()));
+    client.is_answering.set(false);
+    client.hung_up.replace(Some(hung_up.clone()));
     let is_head = request.method() == Method::HEAD;
     let is_connect = request.method() == Method::CONNECT;
     let is_expected = is_expected(&request);
@@ -64,6 +66,7 @@ where
     if !upload.ends().await || shared.is_closing.get() || is_connect {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    client.is_answering.set(true);
     let hung_up = waiting.go_on();
     if has_no_body(response.status(), is_head) {
         hung_up.answer();
@@ -75,7 +78,7 @@ where
         Body::wrap(Watched::new(body, None, move |end| {
             match end {
                 BodyEnd::Whole | BodyEnd::Broken => hung_up.answer(),
-                BodyEnd::Dropped => hung_up.leave(),
+                BodyEnd::Dropped => hung_up.go(),
             }
             rest.end();
         }))
@@ -186,7 +189,7 @@ impl Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if let Some(hung_up) = self.0.take() {
-            hung_up.leave();
+            hung_up.go();
         }
     }
 }

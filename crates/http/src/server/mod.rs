@@ -4,6 +4,7 @@ mod answer;
 mod connection;
 mod host;
 mod opening;
+mod patience;
 mod request;
 mod rest;
 mod upload;
@@ -47,6 +48,7 @@ struct Options {
     body: Duration,
     head_size: usize,
     close_on_failure: bool,
+    half_close: bool,
     max_connections: usize,
 }
 
@@ -66,6 +68,7 @@ impl Server {
             body: BODY_TIMEOUT,
             head_size: HEAD_SIZE,
             close_on_failure: false,
+            half_close: true,
             max_connections: CONNECTIONS,
         };
         Ok(Self { listener: TcpListener::bind(addr)?, options, tls: None })
@@ -135,6 +138,17 @@ impl Server {
     /// Whether a handler that fails closes the connection instead of answering 500.
     pub fn close_on_failure(mut self, close: bool) -> Self {
         self.options.close_on_failure = close;
+        self
+    }
+
+    /// Whether a client that has said it sends no more still gets its answer; so it is if it is not
+    /// said.
+    ///
+    /// Such a client looks the same as one that has left, until something is sent to it. Its handler
+    /// is told that it may have left ([`Request::hung_up`]), the answer is sent all the same, and
+    /// when the answer pauses for a second the connection is cut. Otherwise it is cut at once.
+    pub fn half_close(mut self, is_served: bool) -> Self {
+        self.options.half_close = is_served;
         self
     }
 

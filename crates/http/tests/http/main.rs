@@ -10,6 +10,7 @@ mod framing;
 mod host;
 mod length;
 mod manual;
+mod patience;
 mod rest;
 mod server;
 mod upload;

@@ -169,3 +169,29 @@ fn a_server_that_closes_lets_one_at_rest_have_its_last_request() {
     world.pass(A_WHILE);
     assert!(is_silent.is_at_end());
 }
+
+#[test]
+fn a_connection_that_closes_does_not_rest_instead() {
+    let mut world = World::new();
+    world.manual.set_capacity(1000);
+    let server = Server::bind(ANY).unwrap();
+    let server = server.serve(|_: Request| {
+        let mut response = Response::new(Body::from("x".repeat(20_000)));
+        response.headers_mut().insert("connection", "close".parse().unwrap());
+        Deferred::ok(response)
+    });
+    let peer = world.connect(&server);
+    peer.send(ASK);
+    world.settle();
+    for _ in 0..3 {
+        world.pass(A_WHILE);
+    }
+    // What follows the last answer is not served.
+    peer.send(ASK);
+    let mut answers = String::new();
+    for _ in 0..100 {
+        answers += &world.hear(&peer);
+    }
+    assert_eq!(answers.matches("HTTP/1.1 200 OK").count(), 1);
+    assert!(peer.is_at_end() && answers.ends_with('x'));
+}
