@@ -1,6 +1,6 @@
 //! A stream as hyper wants it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -24,6 +24,12 @@ pub(crate) struct Line {
     is_closing: Cell<bool>,
     /// How many bytes hyper has written.
     written: Cell<u64>,
+    /// The number of the request that was read last.
+    exchange: Cell<u64>,
+    /// Whether its answer has yet to begin.
+    awaits_head: Cell<bool>,
+    /// Interim answers of that request, which wait for what hyper has not written of the one before.
+    interim: RefCell<Vec<u8>>,
 }
 
 impl Line {
@@ -35,6 +41,9 @@ impl Line {
             is_unflushed: Cell::default(),
             is_closing: Cell::default(),
             written: Cell::default(),
+            exchange: Cell::default(),
+            awaits_head: Cell::default(),
+            interim: RefCell::default(),
         })
     }
 
@@ -69,6 +78,41 @@ impl Line {
         }
         self.is_over.set(true);
         Poll::Ready(Ok(()))
+    }
+
+    /// A request has been read. Gives its number, by which its interim answers are told apart.
+    pub(crate) fn begin_exchange(&self) -> u64 {
+        self.exchange.set(self.exchange.get() + 1);
+        self.awaits_head.set(true);
+        self.exchange.get()
+    }
+
+    /// Its answer goes to hyper.
+    pub(crate) fn begin_answer(&self) {
+        self.awaits_head.set(false);
+        self.interim.borrow_mut().clear();
+    }
+
+    /// Sends an interim answer between two messages, or drops it. Says whether it is on its way.
+    pub(crate) fn interject(&self, exchange: u64, head: &[u8]) -> bool {
+        let is_early = self.exchange.get() == exchange && self.awaits_head.get();
+        let waits = self.stream.unsent() + self.interim.borrow().len();
+        if !is_early || self.is_closing.get() || waits + head.len() > INTERIM {
+            return false;
+        }
+        self.interim.borrow_mut().extend_from_slice(head);
+        // hyper may be in the middle of the answer before.
+        if !self.is_unflushed.get() {
+            self.send_interim();
+        }
+        true
+    }
+
+    fn send_interim(&self) {
+        let interim = self.interim.take();
+        if !interim.is_empty() {
+            self.stream.send(interim);
+        }
     }
 
     fn wrote(&self, written: &Poll<io::Result<usize>>) {
@@ -160,6 +204,7 @@ impl Write for Io {
         // this turn; waiting for that would have hyper look at everything once more, and what goes
         // wrong the next read or write says. A shutdown waits.
         self.line.is_unflushed.set(false);
+        self.line.send_interim();
         Poll::Ready(Ok(()))
     }
 
@@ -168,3 +213,6 @@ impl Write for Io {
         self.line.stream.poll_shutdown(cx)
     }
 }
+
+/// How much may wait for a client that does not read before interim answers are dropped.
+const INTERIM: usize = 64 * 1024;

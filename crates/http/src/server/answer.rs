@@ -1,5 +1,6 @@
 //! One request and its answer: hyper waits, the reactor owns the work.
 
+use std::cell::Cell;
 use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
@@ -14,7 +15,7 @@ use thence_core::{Deferred, Failure, IntoDeferred, Never, Outcome};
 
 use super::connection::Client;
 use super::upload::Upload;
-use super::{HungUp, Options, Request, Response, Shared, host};
+use super::{HungUp, Interim, Options, Request, Response, Shared, host};
 use crate::body::{
     Body, BodyEnd, BodyError, BodyFault, BodyFaultKind, Measured, Watched, stated_length,
 };
@@ -43,12 +44,14 @@ where
     client.hung_up.replace(Some(hung_up.clone()));
     let is_head = request.method() == Method::HEAD;
     let is_connect = request.method() == Method::CONNECT;
-    let is_expected = is_expected(&request);
+    let is_expected = Rc::new(Cell::new(is_expected(&request)));
+    let line = Some(&client.line).filter(|_| request.version() >= Version::HTTP_11);
+    let interim = Interim::new(line, client.line.begin_exchange(), is_expected.clone());
     let (head, incoming) = request.into_parts();
     let idle = shared.options.body;
     let (upload, body) = Upload::begin(incoming, is_expected, client, hung_up.clone(), idle);
     let request = http::Request::from_parts(head, body);
-    let request = Request::new(request, client.peer, client.tls.clone(), hung_up);
+    let request = Request::new(request, client.peer, client.tls.clone(), hung_up, interim);
 
     let (handler, options, peer) = (handler.clone(), shared.options, client.peer);
     let work = Deferred::attempt(move || handler(request)).then(move |outcome| {
@@ -67,6 +70,7 @@ where
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     client.is_answering.set(true);
+    client.line.begin_answer();
     let hung_up = waiting.go_on();
     if has_no_body(response.status(), is_head) {
         hung_up.answer();

@@ -3,6 +3,7 @@
 mod answer;
 mod connection;
 mod host;
+mod interim;
 mod opening;
 mod patience;
 mod request;
@@ -24,6 +25,7 @@ use thence_reactor::{after, draining};
 
 use self::rest::Awake;
 pub use self::{
+    interim::Interim,
     opening::Tls,
     request::{HungUp, Request},
 };

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use thence_core::{Deferred, Never, Outcome, Stop, Trigger};
 
+use super::interim::Interim;
 use super::opening::Tls;
 use crate::Body;
 
@@ -18,6 +19,7 @@ pub struct Request {
     peer: SocketAddr,
     tls: Option<Rc<Tls>>,
     hung_up: HungUp,
+    interim: Interim,
 }
 
 impl Request {
@@ -26,8 +28,9 @@ impl Request {
         peer: SocketAddr,
         tls: Option<Rc<Tls>>,
         hung_up: HungUp,
+        interim: Interim,
     ) -> Self {
-        Self { inner, peer, tls, hung_up }
+        Self { inner, peer, tls, hung_up, interim }
     }
 
     /// The address of whoever sent it.
@@ -53,6 +56,11 @@ impl Request {
     /// The same for later, when the request has been taken apart.
     pub fn hang_up(&self) -> HungUp {
         self.hung_up.clone()
+    }
+
+    /// What sends interim answers before the answer, such as 103.
+    pub fn interim(&self) -> Interim {
+        self.interim.clone()
     }
 
     /// The request itself.

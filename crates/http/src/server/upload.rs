@@ -28,7 +28,7 @@ pub(super) struct Upload(Rc<State>);
 struct State {
     is_at_end: Cell<bool>,
     /// Whether the client waits to be told that it may send.
-    is_expected: Cell<bool>,
+    is_expected: Rc<Cell<bool>>,
     /// What the handler has left unread.
     left: Cell<Option<Incoming>>,
     /// Not held: a handler may keep the body longer than the connection lasts.
@@ -39,7 +39,7 @@ impl Upload {
     /// An upload that has begun, and the body to read it by.
     pub(super) fn begin(
         incoming: Incoming,
-        is_expected: bool,
+        is_expected: Rc<Cell<bool>>,
         client: &Rc<Client>,
         hung_up: HungUp,
         idle: Duration,
@@ -47,7 +47,7 @@ impl Upload {
         let is_at_end = incoming.is_end_stream();
         let state = Rc::new(State {
             is_at_end: Cell::new(is_at_end),
-            is_expected: Cell::new(is_expected),
+            is_expected,
             left: Cell::new(None),
             client: Rc::downgrade(client),
         });

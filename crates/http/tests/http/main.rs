@@ -8,6 +8,7 @@ mod common;
 mod drain;
 mod framing;
 mod host;
+mod interim;
 mod length;
 mod manual;
 mod patience;
