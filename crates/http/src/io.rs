@@ -1,6 +1,6 @@
 //! A stream as hyper wants it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -28,8 +28,6 @@ pub(crate) struct Line {
     exchange: Cell<u64>,
     /// Whether its answer has yet to begin.
     awaits_head: Cell<bool>,
-    /// Interim answers of that request, which wait for what hyper has not written of the one before.
-    interim: RefCell<Vec<u8>>,
 }
 
 impl Line {
@@ -43,7 +41,6 @@ impl Line {
             written: Cell::default(),
             exchange: Cell::default(),
             awaits_head: Cell::default(),
-            interim: RefCell::default(),
         })
     }
 
@@ -90,29 +87,20 @@ impl Line {
     /// Its answer goes to hyper.
     pub(crate) fn begin_answer(&self) {
         self.awaits_head.set(false);
-        self.interim.borrow_mut().clear();
     }
 
-    /// Sends an interim answer between two messages, or drops it. Says whether it is on its way.
-    pub(crate) fn interject(&self, exchange: u64, head: &[u8]) -> bool {
+    /// Sends an interim answer if that is between two messages. Says whether it was.
+    pub(crate) fn interject(&self, exchange: u64, head: Vec<u8>) -> bool {
         let is_early = self.exchange.get() == exchange && self.awaits_head.get();
-        let waits = self.stream.unsent() + self.interim.borrow().len();
-        if !is_early || self.is_closing.get() || waits + head.len() > INTERIM {
+        // hyper may be in the middle of something of its own.
+        if !is_early || self.is_unflushed.get() || self.is_closing.get() {
             return false;
         }
-        self.interim.borrow_mut().extend_from_slice(head);
-        // hyper may be in the middle of the answer before.
-        if !self.is_unflushed.get() {
-            self.send_interim();
+        if self.stream.unsent() + head.len() > INTERIM {
+            return false;
         }
+        self.stream.send(head);
         true
-    }
-
-    fn send_interim(&self) {
-        let interim = self.interim.take();
-        if !interim.is_empty() {
-            self.stream.send(interim);
-        }
     }
 
     fn wrote(&self, written: &Poll<io::Result<usize>>) {
@@ -204,7 +192,6 @@ impl Write for Io {
         // this turn; waiting for that would have hyper look at everything once more, and what goes
         // wrong the next read or write says. A shutdown waits.
         self.line.is_unflushed.set(false);
-        self.line.send_interim();
         Poll::Ready(Ok(()))
     }
 

@@ -46,7 +46,7 @@ impl Interim {
     /// Sends one, with these headers, of which those that are about a body or the connection are
     /// left out. Says whether it is on its way.
     ///
-    /// Interim answers are advice, so one is dropped rather than kept: when the answer begins first,
+    /// Interim answers are advice, so one is dropped rather than kept: when the answer has begun,
     /// when the client speaks HTTP/1.0, left, or does not read, for a 100 that it does not wait for,
     /// and for a status that is no interim one or is 101.
     pub fn send(&self, status: StatusCode, headers: &HeaderMap) -> bool {
@@ -69,7 +69,7 @@ impl Interim {
             }
         }
         head.extend_from_slice(b"\r\n");
-        let is_on_its_way = line.interject(self.exchange, &head);
+        let is_on_its_way = line.interject(self.exchange, head);
         if is_on_its_way && is_continue {
             self.is_expected.set(false);
         }
