@@ -20,6 +20,14 @@ pub(crate) struct Line {
     pub(crate) has_begun: Cell<bool>,
     /// Whether hyper has written something and not flushed it yet.
     is_unflushed: Cell<bool>,
+    /// Whether hyper has begun to close it.
+    is_closing: Cell<bool>,
+    /// How many bytes hyper has written.
+    written: Cell<u64>,
+    /// The number of the request that was read last.
+    exchange: Cell<u64>,
+    /// Whether its answer has yet to begin.
+    awaits_head: Cell<bool>,
 }
 
 impl Line {
@@ -29,13 +37,77 @@ impl Line {
             is_over: Cell::default(),
             has_begun: Cell::default(),
             is_unflushed: Cell::default(),
+            is_closing: Cell::default(),
+            written: Cell::default(),
+            exchange: Cell::default(),
+            awaits_head: Cell::default(),
         })
     }
 
     /// Whether hyper has nothing on its way in or out, as far as it can tell. What it has flushed is
     /// the stream's, which outlives it.
     pub(crate) fn is_quiet(&self) -> bool {
-        !(self.is_over.get() || self.has_begun.get() || self.is_unflushed.get())
+        !(self.is_over.get()
+            || self.has_begun.get()
+            || self.is_unflushed.get()
+            || self.is_closing.get())
+    }
+
+    /// A number that changes when the operating system takes something.
+    pub(crate) fn sent(&self) -> u64 {
+        self.written.get().wrapping_sub(self.stream.unsent() as u64)
+    }
+
+    /// Looks whether the other side has said that nothing more comes, without taking anything.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is broken.
+    pub(crate) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut is_end = false;
+        let mut peek = |bytes: &[u8]| {
+            is_end = bytes.is_empty();
+            0
+        };
+        ready!(self.stream.poll_read(cx, &mut peek))?;
+        if !is_end {
+            return Poll::Pending;
+        }
+        self.is_over.set(true);
+        Poll::Ready(Ok(()))
+    }
+
+    /// A request has been read. Gives its number, by which its interim answers are told apart.
+    pub(crate) fn begin_exchange(&self) -> u64 {
+        self.exchange.set(self.exchange.get() + 1);
+        self.awaits_head.set(true);
+        self.exchange.get()
+    }
+
+    /// Its answer goes to hyper.
+    pub(crate) fn begin_answer(&self) {
+        self.awaits_head.set(false);
+    }
+
+    /// Sends an interim answer if that is between two messages. Says whether it was.
+    pub(crate) fn interject(&self, exchange: u64, head: Vec<u8>) -> bool {
+        let is_early = self.exchange.get() == exchange && self.awaits_head.get();
+        // hyper may be in the middle of something of its own.
+        if !is_early || self.is_unflushed.get() || self.is_closing.get() {
+            return false;
+        }
+        if self.stream.unsent() + head.len() > INTERIM {
+            return false;
+        }
+        self.stream.send(head);
+        true
+    }
+
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        self.is_unflushed.set(true);
+        if let Poll::Ready(Ok(n)) = written {
+            self.written.set(self.written.get().wrapping_add(*n as u64));
+        }
     }
 }
 
@@ -97,7 +169,7 @@ impl Write for Io {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = self.line.stream.poll_write(cx, bytes);
-        self.line.is_unflushed.set(true);
+        self.line.wrote(&written);
         written
     }
 
@@ -107,7 +179,7 @@ impl Write for Io {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = self.line.stream.poll_write_vectored(cx, slices);
-        self.line.is_unflushed.set(true);
+        self.line.wrote(&written);
         written
     }
 
@@ -124,6 +196,10 @@ impl Write for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.line.is_closing.set(true);
         self.line.stream.poll_shutdown(cx)
     }
 }
+
+/// How much may wait for a client that does not read before interim answers are dropped.
+const INTERIM: usize = 64 * 1024;

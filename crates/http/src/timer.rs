@@ -43,3 +43,10 @@ impl Future for Asleep {
 }
 
 impl Sleep for Asleep {}
+
+/// A limit that can be added to any time: what is longer than ten years is as good as none.
+pub(crate) fn bounded(limit: Duration) -> Duration {
+    limit.min(TEN_YEARS)
+}
+
+const TEN_YEARS: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);

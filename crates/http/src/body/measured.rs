@@ -1,12 +1,12 @@
 //! A body that is as long as its `Content-Length` says, or fails.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 
 use super::{Body, BodyError, BodyFault, BodyFaultKind};
 
@@ -47,12 +47,21 @@ impl Measured {
     pub(crate) fn new(body: Body, stated: u64) -> Result<Self, BodyFault> {
         let is_over = http_body::Body::is_end_stream(&body);
         let known = http_body::Body::size_hint(&body).exact();
-        match if is_over { Some(0) } else { known } {
-            Some(known) if known != stated => Err(wrong(format_args!(
+        let known = if is_over { Some(0) } else { known };
+        if let Some(known) = known.filter(|known| *known != stated) {
+            return Err(wrong(format_args!(
                 "Content-Length is {stated}, but the body has {known} bytes"
-            ))),
-            _ => Ok(Self { body, stated, left: stated, is_over }),
+            )));
         }
+        let mut measured = Self { body, stated, left: stated, is_over };
+        if stated == 0 && !is_over {
+            // hyper never asks it for anything: whether it has something is seen now or not at all.
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(Some(Err(_))) = Pin::new(&mut measured).poll_frame(&mut cx) {
+                return Err(wrong("Content-Length is 0, but the body is not empty"));
+            }
+        }
+        Ok(measured)
     }
 
     fn fail(&mut self, what: &str) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

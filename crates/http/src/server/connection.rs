@@ -1,39 +1,37 @@
 //! One connection: hyper reads and writes, the reactor owns the work.
 
-use std::cell::Cell;
-use std::error::Error;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderValue};
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use thence_core::{Deferred, Failure, IntoDeferred, Outcome, flow};
+use thence_core::{Deferred, Failure, IntoDeferred, flow};
 use thence_reactor::net::TcpStream;
-use thence_reactor::{DeferredExt, now};
+use thence_reactor::now;
 
+use super::answer::answer;
 use super::opening::{self, Over, Tls};
+use super::patience::{HalfClosed, Patience, linger};
 use super::rest::{Rest, Told};
-use super::{HungUp, Live, Options, Request, Response, Shared};
-use crate::Body;
-use crate::body::{BodyEnd, Watched};
+use super::{HungUp, Live, Request, Response, Shared};
 use crate::io::{Io, Line};
 use crate::timer::ReactorTimer;
 
 /// A client, as its requests see it.
-struct Client {
-    peer: SocketAddr,
-    tls: Option<Rc<Tls>>,
-    line: Rc<Line>,
-    rest: Rc<Rest>,
+pub(super) struct Client {
+    pub(super) peer: SocketAddr,
+    pub(super) tls: Option<Rc<Tls>>,
+    pub(super) line: Rc<Line>,
+    pub(super) rest: Rc<Rest>,
+    /// Of the request that is being answered.
+    pub(super) hung_up: RefCell<Option<HungUp>>,
+    /// Whether the head of its answer has gone out.
+    pub(super) is_answering: Cell<bool>,
 }
 
 /// Serves one connection until it is closed.
@@ -55,8 +53,8 @@ where
             };
             if !opening::is_handshake(first) {
                 // Rule 72. Whoever speaks neither is told in a language at least.
-                line.stream.write(PLAIN_ON_TLS).report();
-                linger(&line).await;
+                line.stream.send(PLAIN_ON_TLS);
+                linger(&line, shared.options.body).await;
                 return Ok(());
             }
             let Some(opened) = Rc::into_inner(line) else { return Ok(()) };
@@ -66,11 +64,16 @@ where
             (line, tls) = (Line::new(stream), Some(agreed));
         }
         let rest = Rc::new(Rest::default());
-        let client = Rc::new(Client { peer, tls, line: line.clone(), rest });
+        let client = Rc::new(Client {
+            peer,
+            tls,
+            line: line.clone(),
+            rest,
+            hung_up: RefCell::default(),
+            is_answering: Cell::default(),
+        });
         converse(&shared, &handler, &client, &mut over).await;
-        if !line.is_over.get() {
-            linger(&line).await;
-        }
+        linger(&line, shared.options.body).await;
         Ok(())
     })
     .report();
@@ -103,6 +106,7 @@ where
         let mut connection = Box::new(
             http1::Builder::new()
                 .timer(ReactorTimer)
+                .half_close(options.half_close)
                 .header_read_timeout(options.head)
                 .max_buf_size(options.head_size)
                 .serve_connection(io, service),
@@ -111,16 +115,34 @@ where
             shared.awake.add(&client.rest);
         }
         let mut is_ending = false;
+        let mut patience = Patience::new(options.body);
+        let mut half_closed = HalfClosed::default();
         let served = poll_fn(|cx| {
             if !is_ending && over.is_told(cx) {
                 is_ending = true;
                 Pin::new(&mut *connection).graceful_shutdown();
             }
             if let Poll::Ready(served) = Pin::new(&mut *connection).poll(cx) {
-                return Poll::Ready(Some(served));
+                return Poll::Ready(Served::Ended(served));
+            }
+            if patience.is_over(cx, &client.line) {
+                return Poll::Ready(Served::Left("its client takes nothing"));
+            }
+            if options.half_close && client.rest.is_under_way() {
+                match client.line.poll_end(cx) {
+                    Poll::Ready(Err(_)) => return Poll::Ready(Served::Left("it broke")),
+                    Poll::Ready(Ok(())) => {
+                        client.may_have_left();
+                        if client.is_answering.get() && half_closed.is_over(cx, &client.line) {
+                            let why = "its client sends no more, and there is nothing for it";
+                            return Poll::Ready(Served::Left(why));
+                        }
+                    }
+                    Poll::Pending => {}
+                }
             }
             match client.rest.told(&client.line, cx.waker()) {
-                Told::Rest => return Poll::Ready(None),
+                Told::Rest => return Poll::Ready(Served::Rests),
                 Told::Later => shared.awake.add(&client.rest),
                 Told::Nothing => {}
             }
@@ -128,7 +150,7 @@ where
         })
         .await;
         let error = match served {
-            None => {
+            Served::Rests => {
                 // Even empty it would keep hyper's buffer.
                 let unused = connection.into_parts().read_buf;
                 if !unused.is_empty() {
@@ -137,31 +159,41 @@ where
                 }
                 continue;
             }
-            Some(Ok(())) => return,
-            Some(Err(error)) => error,
+            Served::Left(why) => {
+                tracing::debug!("connection of {}: {why}: cut", client.peer);
+                drop(connection);
+                client.line.stream.abort();
+                return;
+            }
+            Served::Ended(Ok(())) => return,
+            Served::Ended(Err(error)) => error,
         };
         tracing::debug!("connection of {}: {error}", client.peer);
         let began = !connection.into_parts().read_buf.is_empty();
         if error.is_timeout() && began {
             // Rule 31: a head that began and did not end in time is answered (RFC 9110
             // §15.5.9); hyper only closes.
-            client.line.stream.write(REQUEST_TIMEOUT).report();
+            client.line.stream.send(REQUEST_TIMEOUT);
         }
         return;
     }
 }
 
-/// Lets the client read to the end before the connection goes (RFC 9112 §9.6): closing over bytes
-/// that nobody read resets it, and an answer that is still on its way is lost with it (rule 27).
-async fn linger(line: &Rc<Line>) {
-    let line = line.clone();
-    let until_end = flow(async move {
-        line.stream.shutdown().await?;
-        while !line.stream.read(65_536).await?.is_empty() {}
-        Ok(())
-    });
-    // However it ended: it was over before.
-    drop(until_end.timeout(LINGER).settled().await);
+/// Why hyper is not polled any more.
+enum Served {
+    Ended(hyper::Result<()>),
+    /// The client is as good as gone.
+    Left(&'static str),
+    Rests,
+}
+
+impl Client {
+    fn may_have_left(&self) {
+        let hung_up = self.hung_up.take();
+        if let Some(hung_up) = hung_up {
+            hung_up.leave();
+        }
+    }
 }
 
 /// Enters the connection in the server's list, and gives what tells it that its time is up.
@@ -201,149 +233,10 @@ impl Drop for Entry {
     }
 }
 
-/// What hyper awaits. Dropping it leaves; the work goes on.
-async fn answer<H, D>(
-    shared: &Rc<Shared>,
-    handler: &Rc<H>,
-    request: http::Request<Incoming>,
-    client: &Rc<Client>,
-) -> Result<Response, Closed>
-where
-    H: Fn(Request) -> D + 'static,
-    D: IntoDeferred<Value = Response, Error = Failure> + 'static,
-{
-    // Its head has come whole.
-    client.line.has_begun.set(false);
-    client.rest.request();
-    client.rest.begin();
-    let hung_up = HungUp::default();
-    let waiting = Waiting(Some(hung_up.clone()));
-    let is_head = request.method() == http::Method::HEAD;
-    let request = request.map(|body| upload(body, client, hung_up.clone()));
-    let request = Request::new(request, client.peer, client.tls.clone(), hung_up);
-
-    let (handler, options) = (handler.clone(), shared.options);
-    let work = Deferred::attempt(move || handler(request))
-        .then(move |outcome| Ok::<_, thence_core::Never>(told(outcome, options)));
-    let Some(mut response) = work.await else { return Err(Closed) };
-
-    let hung_up = waiting.go_on();
-    if shared.is_closing.get() {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    let has_no_body = is_head || matches!(response.status().as_u16(), 204 | 304);
-    if has_no_body {
-        hung_up.answer();
-        client.rest.end();
-        return Ok(response);
-    }
-    let length = response.headers().get(CONTENT_LENGTH);
-    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
-    let rest = client.rest.clone();
-    Ok(response.map(|body| {
-        Body::wrap(Watched::new(body, length, move |end| {
-            match end {
-                BodyEnd::Whole | BodyEnd::Broken => hung_up.answer(),
-                BodyEnd::Dropped => hung_up.leave(),
-            }
-            rest.end();
-        }))
-    }))
-}
-
-/// A request's body as its handler gets it.
-fn upload(body: Incoming, client: &Rc<Client>, hung_up: HungUp) -> Body {
-    let is_empty = http_body::Body::is_end_stream(&body);
-    let body = Body::wrap(body.map_err(move |error| {
-        // hyper lets the handler answer a client that broke off its upload.
-        if is_broken_off(&error) {
-            hung_up.leave();
-        }
-        error
-    }));
-    if is_empty {
-        return body;
-    }
-    client.rest.begin();
-    let client = client.clone();
-    Body::wrap(Watched::new(body, None, move |end| {
-        // Of one that was not read to its end hyper still has something to do.
-        if end == BodyEnd::Whole {
-            client.line.has_begun.set(false);
-            client.rest.end();
-        }
-    }))
-}
-
-/// Whether bytes are missing, and not wrong. hyper says so by the kind of an I/O error, somewhere
-/// among the causes.
-fn is_broken_off(error: &hyper::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
-        if matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)) {
-            return false;
-        }
-        cause = error.source();
-    }
-    true
-}
-
-/// Turns the end of a handler into an answer; a failure is reported, whoever still waits.
-fn told(outcome: Outcome<Response>, options: Options) -> Option<Response> {
-    match outcome {
-        Outcome::Ok(response) => return Some(response),
-        outcome => {
-            Deferred::ended(outcome).report();
-        }
-    }
-    if options.close_on_failure {
-        return None;
-    }
-    let mut response = Response::new(Body::from("internal server error\n"));
-    *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-    let headers = response.headers_mut();
-    headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    headers.insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    Some(response)
-}
-
-/// A client that waits for the head of an answer. Dropped before that, it has left.
-struct Waiting(Option<HungUp>);
-
-impl Waiting {
-    fn go_on(mut self) -> HungUp {
-        self.0.take().unwrap_or_default()
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(hung_up) = self.0.take() {
-            hung_up.leave();
-        }
-    }
-}
-
-/// Makes hyper close the connection.
-#[derive(Debug)]
-struct Closed;
-
-impl std::fmt::Display for Closed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the handler gave no answer")
-    }
-}
-
-impl Error for Closed {}
-
 thread_local! {
     static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How long a client may take to read the last answer and close.
-const LINGER: Duration = Duration::from_secs(1);
 const PLAIN_ON_TLS: &str = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
      Content-Type: text/plain; charset=utf-8\r\nContent-Length: 38\r\n\r\n\
      this port speaks TLS: expected https:\n";

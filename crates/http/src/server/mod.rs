@@ -1,9 +1,14 @@
 //! The server: connections, and handlers that run to their end.
 
+mod answer;
 mod connection;
+mod host;
+mod interim;
 mod opening;
+mod patience;
 mod request;
 mod rest;
+mod upload;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,9 +25,11 @@ use thence_reactor::{after, draining};
 
 use self::rest::Awake;
 pub use self::{
+    interim::Interim,
     opening::Tls,
     request::{HungUp, Request},
 };
+use crate::timer::bounded;
 use crate::{Body, alive};
 
 /// What a handler answers.
@@ -40,8 +47,10 @@ pub struct Server {
 #[derive(Clone, Copy, Debug)]
 struct Options {
     head: Duration,
+    body: Duration,
     head_size: usize,
     close_on_failure: bool,
+    half_close: bool,
     max_connections: usize,
 }
 
@@ -58,8 +67,10 @@ impl Server {
     pub fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
         let options = Options {
             head: HEAD_DEADLINE,
+            body: BODY_TIMEOUT,
             head_size: HEAD_SIZE,
             close_on_failure: false,
+            half_close: true,
             max_connections: CONNECTIONS,
         };
         Ok(Self { listener: TcpListener::bind(addr)?, options, tls: None })
@@ -96,7 +107,21 @@ impl Server {
     /// connection may idle before it; 10 s if it is not said. A head that began is answered with
     /// 408.
     pub fn head_deadline(mut self, deadline: Duration) -> Self {
-        self.options.head = deadline;
+        self.options.head = bounded(deadline);
+        self
+    }
+
+    /// How long a body may stand still for its client's sake; 30 s if it is not said,
+    /// [`Duration::MAX`] for ever.
+    ///
+    /// * An upload of which nothing comes for that long while its handler reads it fails with
+    ///   [`BodyFaultKind::TimedOut`](crate::BodyFaultKind::TimedOut). A handler that fails with it
+    ///   answers 408.
+    /// * A connection with something to send of which the client takes nothing for that long is
+    ///   cut, and the handler's body sees that its reader left. Bytes count as taken when the
+    ///   operating system has them. A handler that has nothing to say is never cut for it.
+    pub fn body_timeout(mut self, timeout: Duration) -> Self {
+        self.options.body = bounded(timeout);
         self
     }
 
@@ -115,6 +140,17 @@ impl Server {
     /// Whether a handler that fails closes the connection instead of answering 500.
     pub fn close_on_failure(mut self, close: bool) -> Self {
         self.options.close_on_failure = close;
+        self
+    }
+
+    /// Whether a client that has said it sends no more still gets its answer; so it is if it is not
+    /// said.
+    ///
+    /// Such a client looks the same as one that has left, until something is sent to it. Its handler
+    /// is told that it may have left ([`Request::hung_up`]), the answer is sent all the same, and
+    /// when the answer pauses for a second the connection is cut. Otherwise it is cut at once.
+    pub fn half_close(mut self, is_served: bool) -> Self {
+        self.options.half_close = is_served;
         self
     }
 
@@ -342,6 +378,7 @@ impl Drop for Live {
 }
 
 const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const HEAD_SIZE: usize = 64 * 1024;
 const CONNECTIONS: usize = 10_000;
 const GRACE: Duration = Duration::from_secs(1);

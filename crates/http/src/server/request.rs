@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use thence_core::{Deferred, Never, Outcome, Stop, Trigger};
 
+use super::interim::Interim;
 use super::opening::Tls;
 use crate::Body;
 
@@ -18,6 +19,7 @@ pub struct Request {
     peer: SocketAddr,
     tls: Option<Rc<Tls>>,
     hung_up: HungUp,
+    interim: Interim,
 }
 
 impl Request {
@@ -26,8 +28,9 @@ impl Request {
         peer: SocketAddr,
         tls: Option<Rc<Tls>>,
         hung_up: HungUp,
+        interim: Interim,
     ) -> Self {
-        Self { inner, peer, tls, hung_up }
+        Self { inner, peer, tls, hung_up, interim }
     }
 
     /// The address of whoever sent it.
@@ -40,10 +43,12 @@ impl Request {
         self.tls.as_deref()
     }
 
-    /// Ends when the client has left before it had the whole answer, as far as that can be seen:
-    /// its connection ended, or a half of it did. It only tells; the handler is never cut.
+    /// Ends when the client may have left before it had the whole answer: its connection broke, or
+    /// it has said that it sends no more, which is what one that leaves says first. It only tells;
+    /// the handler is never cut, and what it answers is sent to whoever still reads.
     ///
-    /// It ends `Stop(Cancelled)` once the answer was sent whole.
+    /// It ends `Stop(Cancelled)` once the answer was sent whole. [`HungUp::gone`] waits for the
+    /// certainty.
     pub fn hung_up(&self) -> Deferred<(), Never> {
         self.hung_up.told()
     }
@@ -51,6 +56,11 @@ impl Request {
     /// The same for later, when the request has been taken apart.
     pub fn hang_up(&self) -> HungUp {
         self.hung_up.clone()
+    }
+
+    /// What sends interim answers before the answer, such as 103.
+    pub fn interim(&self) -> Interim {
+        self.interim.clone()
     }
 
     /// The request itself.
@@ -79,6 +89,15 @@ pub struct HungUp(Rc<State>);
 
 #[derive(Default)]
 struct State {
+    /// It may have left.
+    left: Signal,
+    /// It has.
+    gone: Signal,
+}
+
+/// What is told once, to all who wait and who come later.
+#[derive(Default)]
+struct Signal {
     end: Cell<Option<End>>,
     waiting: RefCell<Vec<Trigger<(), Never>>>,
 }
@@ -90,12 +109,52 @@ enum End {
 }
 
 impl HungUp {
-    /// Ends when the client has left; see [`Request::hung_up`].
+    /// Ends when the client may have left; see [`Request::hung_up`].
     pub fn told(&self) -> Deferred<(), Never> {
+        self.0.left.told()
+    }
+
+    /// Ends when it is certain that the client has not got the whole answer and never will: its
+    /// connection broke, or was cut. `Stop(Cancelled)` once the answer was sent whole.
+    ///
+    /// Of a client that closes its connection that shows no sooner than the answer is sent to it.
+    pub fn gone(&self) -> Deferred<(), Never> {
+        self.0.gone.told()
+    }
+
+    /// Whether it may have left.
+    pub fn has_left(&self) -> bool {
+        self.0.left.is_left()
+    }
+
+    /// Whether it certainly has.
+    pub fn is_gone(&self) -> bool {
+        self.0.gone.is_left()
+    }
+
+    /// It sends no more.
+    pub(super) fn leave(&self) {
+        self.0.left.end(End::Left);
+    }
+
+    /// Its connection is over before the answer is.
+    pub(super) fn go(&self) {
+        self.0.left.end(End::Left);
+        self.0.gone.end(End::Left);
+    }
+
+    pub(super) fn answer(&self) {
+        self.0.left.end(End::Answered);
+        self.0.gone.end(End::Answered);
+    }
+}
+
+impl Signal {
+    fn told(&self) -> Deferred<(), Never> {
         let (trigger, told) = Deferred::infallible();
-        match self.0.end.get() {
+        match self.end.get() {
             None => {
-                let mut waiting = self.0.waiting.borrow_mut();
+                let mut waiting = self.waiting.borrow_mut();
                 waiting.retain(Trigger::is_wanted);
                 waiting.push(trigger);
             }
@@ -104,25 +163,16 @@ impl HungUp {
         told
     }
 
-    /// Whether it has left.
-    pub fn has_left(&self) -> bool {
-        matches!(self.0.end.get(), Some(End::Left))
-    }
-
-    pub(super) fn leave(&self) {
-        self.end(End::Left);
-    }
-
-    pub(super) fn answer(&self) {
-        self.end(End::Answered);
+    fn is_left(&self) -> bool {
+        matches!(self.end.get(), Some(End::Left))
     }
 
     fn end(&self, end: End) {
-        if self.0.end.get().is_some() {
+        if self.end.get().is_some() {
             return;
         }
-        self.0.end.set(Some(end));
-        let waiting = std::mem::take(&mut *self.0.waiting.borrow_mut());
+        self.end.set(Some(end));
+        let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         waiting.into_iter().for_each(|trigger| settle(trigger, end));
     }
 }

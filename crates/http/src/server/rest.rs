@@ -58,6 +58,11 @@ impl Rest {
         }
     }
 
+    /// Whether a request is being read or answered.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.get() > 0
+    }
+
     /// Since when nothing is under way; from now on when nothing ever was.
     pub(super) fn idle_since(&self) -> Instant {
         self.idle_since.get().unwrap_or_else(now)

@@ -1,5 +1,7 @@
 //! Idle connections rest, and nobody notices.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use thence_core::Deferred;
@@ -168,4 +170,33 @@ fn a_server_that_closes_lets_one_at_rest_have_its_last_request() {
     assert!(!is_silent.is_at_end());
     world.pass(A_WHILE);
     assert!(is_silent.is_at_end());
+}
+
+#[test]
+fn a_connection_that_closes_does_not_rest_instead() {
+    let mut world = World::new();
+    world.manual.set_capacity(1000);
+    let server = Server::bind(ANY).unwrap();
+    let asked = Rc::new(Cell::new(0));
+    let seen = asked.clone();
+    let server = server.serve(move |_: Request| {
+        asked.set(asked.get() + 1);
+        let mut response = Response::new(Body::from("x".repeat(20_000)));
+        response.headers_mut().insert("connection", "close".parse().unwrap());
+        Deferred::ok(response)
+    });
+    let peer = world.connect(&server);
+    peer.send(ASK);
+    world.settle();
+    for _ in 0..3 {
+        world.pass(A_WHILE);
+    }
+    // What follows the last answer is not served.
+    peer.send(ASK);
+    let mut answers = String::new();
+    for _ in 0..100 {
+        answers += &world.hear(&peer);
+    }
+    assert_eq!((seen.get(), answers.matches("HTTP/1.1 200 OK").count()), (1, 1));
+    assert!(peer.is_at_end() && answers.ends_with('x'));
 }

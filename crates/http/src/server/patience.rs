@@ -1,0 +1,128 @@
+//! How long the server waits for a client that does nothing.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use thence_reactor::{Sleep, now, sleep};
+
+use crate::io::Line;
+
+/// Watches a connection for a client that takes nothing of what waits for it.
+///
+/// It looks once a second while something waits, so that an answer that goes out at once costs no
+/// timer of its own.
+pub(super) struct Patience {
+    limit: Duration,
+    look: Option<Sleep>,
+    /// What had been sent at the last look at which it was more than before, and when that was.
+    sent: u64,
+    since: Instant,
+}
+
+impl Patience {
+    pub(super) fn new(limit: Duration) -> Self {
+        Self { limit, look: None, sent: 0, since: now() }
+    }
+
+    /// Whether the client has taken nothing for too long. Wakes whoever asks when it is to ask
+    /// again.
+    pub(super) fn is_over(&mut self, cx: &mut Context<'_>, line: &Line) -> bool {
+        loop {
+            let Some(look) = &mut self.look else {
+                if line.stream.unsent() == 0 {
+                    return false;
+                }
+                (self.sent, self.since) = (line.sent(), now());
+                self.look = Some(sleep(LOOK.min(self.limit)));
+                continue;
+            };
+            if Pin::new(look).poll(cx).is_pending() {
+                return false;
+            }
+            self.look = None;
+            if line.stream.unsent() == 0 {
+                return false;
+            }
+            let sent = line.sent();
+            if sent != self.sent {
+                (self.sent, self.since) = (sent, now());
+            }
+            let waited = now() - self.since;
+            if waited >= self.limit {
+                return true;
+            }
+            self.look = Some(sleep(LOOK.min(self.limit - waited)));
+        }
+    }
+}
+
+/// Watches a client that has said it sends no more, which is all that one says that has left. While
+/// an answer goes on it may still read; when the handler has nothing to say, nothing would ever
+/// show that it does not.
+#[derive(Default)]
+pub(super) struct HalfClosed {
+    look: Option<Sleep>,
+    sent: u64,
+}
+
+impl HalfClosed {
+    /// Whether the answer has paused for as long as such a client is believed to be there.
+    pub(super) fn is_over(&mut self, cx: &mut Context<'_>, line: &Line) -> bool {
+        loop {
+            let Some(look) = &mut self.look else {
+                self.sent = line.sent();
+                self.look = Some(sleep(PAUSE));
+                continue;
+            };
+            if Pin::new(look).poll(cx).is_pending() {
+                return false;
+            }
+            self.look = None;
+            if line.stream.unsent() == 0 && line.sent() == self.sent {
+                return true;
+            }
+        }
+    }
+}
+
+/// Lets the client read to the end before the connection goes (RFC 9112 §9.6): closing over bytes
+/// that nobody read resets it, and an answer that is still on its way is lost with it (rule 27).
+pub(super) async fn linger(line: &Line, limit: Duration) {
+    let mut patience = Patience::new(limit);
+    let is_out = std::future::poll_fn(|cx| {
+        if let Poll::Ready(end) = line.stream.poll_shutdown(cx) {
+            return Poll::Ready(end.is_ok());
+        }
+        if patience.is_over(cx, line) { Poll::Ready(false) } else { Poll::Pending }
+    })
+    .await;
+    if !is_out {
+        line.stream.abort();
+        return;
+    }
+    let until = now() + LINGER_AT_MOST;
+    let mut late = sleep(LINGER);
+    std::future::poll_fn(|cx| {
+        loop {
+            let mut n = 0;
+            let mut skip = |bytes: &[u8]| {
+                n = bytes.len();
+                n
+            };
+            match line.stream.poll_read(cx, &mut skip) {
+                Poll::Ready(Ok(_)) if n > 0 && now() < until => late.reset(now() + LINGER),
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Pin::new(&mut late).poll(cx),
+            }
+        }
+    })
+    .await;
+}
+
+const LOOK: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long a client may send nothing, once it has the last answer, before it closes.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long it may go on with an upload that was answered.
+const LINGER_AT_MOST: Duration = Duration::from_secs(30);
