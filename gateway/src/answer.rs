@@ -40,6 +40,8 @@ pub enum Refusal {
     UnknownExpectation,
     /// The upstream's answer was no answer, or broke off before it began.
     UpstreamBroken,
+    /// As many connections to the upstream as there may be were in use for too long.
+    UpstreamBusy,
     /// The upstream could not be reached.
     UpstreamRefused,
     /// The upstream took too long to be reached or to begin its answer.
@@ -58,7 +60,9 @@ impl Refusal {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::UpstreamBroken | Self::UpstreamRefused => StatusCode::BAD_GATEWAY,
-            Self::Draining | Self::Overloaded | Self::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::Overloaded | Self::StoreDown | Self::UpstreamBusy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,
         }
@@ -81,6 +85,7 @@ impl Refusal {
             Self::TwoSessions => "two_sessions",
             Self::UnknownExpectation => "unknown_expectation",
             Self::UpstreamBroken => "upstream_broken",
+            Self::UpstreamBusy => "upstream_busy",
             Self::UpstreamRefused => "upstream_unreachable",
             Self::UpstreamSlow => "upstream_timeout",
         }
@@ -105,6 +110,7 @@ impl Refusal {
             Self::TwoSessions => "The request has two different session cookies.",
             Self::UnknownExpectation => "The request expects something that is not known here.",
             Self::UpstreamBroken => "The application gave no valid answer.",
+            Self::UpstreamBusy => "The application is busy. Try again in a moment.",
             Self::UpstreamRefused => "The application cannot be reached.",
             Self::UpstreamSlow => "The application did not answer in time.",
         }
@@ -206,7 +212,7 @@ const CHALLENGE: &str = "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 15] = [
+    const ALL: [Refusal; 16] = [
         Refusal::BadHost,
         Refusal::BrokenBody,
         Refusal::Draining,
@@ -220,6 +226,7 @@ mod tests {
         Refusal::TwoSessions,
         Refusal::UnknownExpectation,
         Refusal::UpstreamBroken,
+        Refusal::UpstreamBusy,
         Refusal::UpstreamRefused,
         Refusal::UpstreamSlow,
     ];

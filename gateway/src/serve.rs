@@ -17,7 +17,7 @@ use thence::{
 };
 
 use crate::{
-    access_log,
+    access_log, address,
     admin::Admin,
     args::Serve,
     certificates,
@@ -28,7 +28,7 @@ use crate::{
     limits::Limits,
     metrics::Metrics,
     place::Surroundings,
-    ports, probe,
+    ports,
     request_id::RequestIds,
     run,
     session::{Cookie, Stamp, Store},
@@ -49,10 +49,6 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
         (Some(cert), Some(key)) => Some(certificates::read(cert, key)?),
         _ => None,
     };
-    let target = match &asked.to {
-        Some(to) => Some(probe::reach(to, limits.connect)?.1),
-        None => None,
-    };
     let mut reactor = Reactor::builder()
         .drain(limits.drain)
         .pool_queue(LOOKUP_QUEUE)
@@ -60,7 +56,7 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
         .map_err(|failure| cannot_run(&failure))?;
     let started = Rc::new(Cell::new(false));
     let metrics = Rc::new(Metrics::default());
-    let main = main(asked, store, certificates, target, limits, metrics.clone(), started.clone());
+    let main = main(asked, store, certificates, limits, metrics.clone(), started.clone());
     match reactor.run(main) {
         Ok(()) if metrics.cut.get() > 0 || metrics.in_flight.get() > 0 => Ok(Exit::Unclean),
         Ok(()) => Ok(Exit::Done),
@@ -77,12 +73,11 @@ async fn main(
     asked: Serve,
     store: Arc<Store>,
     certificates: Option<Certificates>,
-    target: Option<SocketAddr>,
     limits: Limits,
     metrics: Rc<Metrics>,
     started: Rc<Cell<bool>>,
 ) -> Result<(), Failure> {
-    let is_demo = target.is_none();
+    let is_demo = asked.to.is_none();
     let (wanted, listen) = asked.listening();
     let (server, _) = ports::take(wanted, listen, bind)?;
     let (shown, metrics_port) = asked.showing();
@@ -91,10 +86,12 @@ async fn main(
 
     let cookie = if certificates.is_some() { Cookie::Secure } else { Cookie::Plain };
     let sessions = Rc::new(Sessions::new(store.clone(), cookie, metrics.clone()));
-    let upstream = match target {
-        Some(target) => target,
-        None => built_in()?,
+    let upstream = match &asked.to {
+        Some(to) if to.destination() == address.into() => return Err(own_address(to).into()),
+        Some(to) => to.destination(),
+        None => built_in()?.into(),
     };
+    let upstream = Rc::new(Upstream::new(upstream, limits));
     let rewrite = match (asked.rewrite, is_demo) {
         (None, true) => Some("/v1/{account}".parse().map_err(Failure::msg)?),
         (rewrite, _) => rewrite,
@@ -102,7 +99,7 @@ async fn main(
     let gate = Rc::new(Gate {
         sessions: sessions.clone(),
         metrics: metrics.clone(),
-        upstream: Rc::new(Upstream::new(upstream, limits)),
+        upstream: upstream.clone(),
         rewrite,
         ids: RequestIds::random(),
         limits,
@@ -137,6 +134,7 @@ async fn main(
     }
     let scheme = if is_tls { "https" } else { "http" };
     tracing::info!(address = %address, scheme, metrics = %admin_address, "listening");
+    upstream.look();
     draining().await;
     is_draining.set(true);
     tracing::info!("draining");
@@ -197,6 +195,14 @@ fn greet(store: &Store, listening: SocketAddr, taken: Option<SocketAddr>) -> Res
 
 fn bind(address: SocketAddr) -> io::Result<Server> {
     Server::bind(address)
+}
+
+fn own_address(to: &address::Upstream) -> Trouble {
+    Trouble::new(
+        format_args!("--to {to} is the gateway's own address"),
+        "the application's",
+        "give --to the application's address, or --listen another",
+    )
 }
 
 fn cannot_run(failure: &Failure) -> Trouble {
