@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use thence::reactor::dns::Destination;
+
 use crate::exit::Trouble;
 
 /// Where the gateway listens when nothing is said: loopback, never the whole network unasked.
@@ -63,6 +65,11 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// The same for whoever connects to it: a name is looked up then.
+    pub fn destination(&self) -> Destination {
+        Destination::from((self.host.trim_matches(['[', ']']), self.port))
+    }
+
     /// Its first address, asked of the system's resolver. Blocks.
     ///
     /// # Errors

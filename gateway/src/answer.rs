@@ -46,6 +46,8 @@ pub enum Refusal {
     UnknownExpectation,
     /// The upstream's answer was no answer, or broke off before it began.
     UpstreamBroken,
+    /// As many connections to the upstream as there may be were in use for too long.
+    UpstreamBusy,
     /// The upstream could not be reached.
     UpstreamRefused,
     /// The upstream took too long to be reached or to begin its answer.
@@ -67,7 +69,9 @@ impl Refusal {
             Self::SlowBody => StatusCode::REQUEST_TIMEOUT,
             Self::UnknownExpectation => StatusCode::EXPECTATION_FAILED,
             Self::UpstreamBroken | Self::UpstreamRefused => StatusCode::BAD_GATEWAY,
-            Self::Draining | Self::Overloaded | Self::StoreDown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Draining | Self::Overloaded | Self::StoreDown | Self::UpstreamBusy => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::UpstreamSlow => StatusCode::GATEWAY_TIMEOUT,
             Self::Loop => StatusCode::LOOP_DETECTED,
         }
@@ -93,6 +97,7 @@ impl Refusal {
             Self::UnsafePath => "unsafe_path",
             Self::UnknownExpectation => "unknown_expectation",
             Self::UpstreamBroken => "upstream_broken",
+            Self::UpstreamBusy => "upstream_busy",
             Self::UpstreamRefused => "upstream_unreachable",
             Self::UpstreamSlow => "upstream_timeout",
         }
@@ -120,6 +125,7 @@ impl Refusal {
             Self::UnsafePath => "The request's path could be read as one outside of the account's.",
             Self::UnknownExpectation => "The request expects something that is not known here.",
             Self::UpstreamBroken => "The application gave no valid answer.",
+            Self::UpstreamBusy => "The application is busy. Try again in a moment.",
             Self::UpstreamRefused => "The application cannot be reached.",
             Self::UpstreamSlow => "The application did not answer in time.",
         }
@@ -230,7 +236,7 @@ const CHALLENGE: &str = "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 19] = [
+    const ALL: [Refusal; 20] = [
         Refusal::BadHost,
         Refusal::BrokenBody,
         Refusal::Draining,
@@ -248,6 +254,7 @@ mod tests {
         Refusal::UnsafePath,
         Refusal::UnknownExpectation,
         Refusal::UpstreamBroken,
+        Refusal::UpstreamBusy,
         Refusal::UpstreamRefused,
         Refusal::UpstreamSlow,
     ];

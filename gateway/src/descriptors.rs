@@ -39,17 +39,17 @@ pub fn raise(needed: u64) {
     }
 }
 
-/// What a gateway with these limits needs: every client, the upstream's side of every request, and
-/// its own.
+/// What a gateway with these limits needs: every client, every connection to the upstream, and its
+/// own.
 pub fn needed(limits: &Limits) -> u64 {
-    (limits.connections + limits.in_flight) as u64 + OWN
+    (limits.connections + limits.upstream_connections) as u64 + OWN
 }
 
-/// How many clients so many descriptors serve, with as many requests at a time as the limits allow
-/// or, when there are few descriptors, with a request for every client.
+/// How many clients so many descriptors serve, with as many connections to the upstream as the limits
+/// allow or, when there are few descriptors, with one for every client.
 pub fn clients(descriptors: u64, limits: &Limits) -> u64 {
     let left = descriptors.saturating_sub(OWN);
-    let beside_requests = left.saturating_sub(limits.in_flight as u64);
+    let beside_requests = left.saturating_sub(limits.upstream_connections as u64);
     beside_requests.max(left / 2).min(limits.connections as u64)
 }
 

@@ -26,7 +26,6 @@ use crate::{
     request_id::RequestIds,
     session::Session,
     sessions::Sessions,
-    timed::{Progress, Timed},
     upstream::Upstream,
     visit::Visit,
 };
@@ -211,7 +210,7 @@ impl Gate {
         }
         // We speak 1.1 to the upstream (rule 13), which wants a Host; an old client may have none.
         if !client.contains_key(header::HOST)
-            && let Ok(host) = HeaderValue::from_str(&self.upstream.address().to_string())
+            && let Ok(host) = HeaderValue::from_str(&self.upstream.destination().to_string())
         {
             client.insert(header::HOST, host);
         }
@@ -229,13 +228,9 @@ impl Gate {
         visit.answering(status);
         head.headers = headers::to_client(&head.headers, visit.request_id());
         head.version = Version::HTTP_11;
-        let (idle, ending) = (self.limits.body_idle, visit.clone());
-        let body = if http_body::Body::is_end_stream(&body) {
-            body
-        } else {
-            // That it broke off is seen to by whoever relays it.
-            visit.can_be_cut(Body::wrap(Timed::new(body, idle, Progress::begin(), |_| {})))
-        };
+        let ending = visit.clone();
+        let body =
+            if http_body::Body::is_end_stream(&body) { body } else { visit.can_be_cut(body) };
         let body = Relayed::new(body, visit.is_safe(), move |end| ending.relayed(status, end));
         Response::from_parts(head, Body::wrap(body))
     }

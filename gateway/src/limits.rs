@@ -9,6 +9,9 @@ pub struct Limits {
     pub connections: usize,
     /// Requests served at a time; one more is told 503 (rule 65).
     pub in_flight: usize,
+    /// Connections to the upstream at a time; requests beyond that wait in line for one, for as long
+    /// as `connect` says, and are told 503 then.
+    pub upstream_connections: usize,
     /// Times a request may have been through a gateway of our name (rule 48).
     pub loops: usize,
     /// To reach the upstream.
@@ -17,7 +20,8 @@ pub struct Limits {
     pub answer_head: Duration,
     /// For a client to send a request's head.
     pub request_head: Duration,
-    /// Between two pieces of a body, in either direction (never for all of it: uploads are long).
+    /// Between two pieces of a body, while the one who has to send or take the next is waited for
+    /// (never for all of it: uploads are long). An upstream's answer may be quiet.
     pub body_idle: Duration,
     /// How long a stop waits for what is under way.
     pub drain: Duration,
@@ -28,6 +32,7 @@ impl Default for Limits {
         Self {
             connections: 10_000,
             in_flight: 1024,
+            upstream_connections: 1024,
             loops: 3,
             connect: Duration::from_secs(3),
             answer_head: Duration::from_secs(30),

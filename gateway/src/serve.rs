@@ -18,7 +18,7 @@ use thence::{
 };
 
 use crate::{
-    access_log,
+    access_log, address,
     admin::Admin,
     args::Serve,
     certificates,
@@ -32,7 +32,7 @@ use crate::{
     memory,
     metrics::Metrics,
     place::Surroundings,
-    ports, probe,
+    ports,
     request_id::RequestIds,
     session::{Cookie, Stamp, Store},
     sessions::Sessions,
@@ -68,17 +68,12 @@ fn run(asked: Serve, log: &LogWriter) -> Result<Exit, Trouble> {
         (Some(cert), Some(key)) => Some(certificates::read(cert, key)?),
         _ => None,
     };
-    let target = match &asked.to {
-        Some(to) => Some(probe::reach(to, limits.connect)?.1),
-        None => None,
-    };
     let started = Rc::new(Cell::new(false));
     let metrics = Rc::new(Metrics::default());
     let listening = Listening {
         asked,
         store,
         certificates,
-        target,
         limits,
         metrics: metrics.clone(),
         log: log.clone(),
@@ -102,7 +97,6 @@ struct Listening {
     asked: Serve,
     store: Arc<Store>,
     certificates: Option<Certificates>,
-    target: Option<SocketAddr>,
     limits: Limits,
     metrics: Rc<Metrics>,
     log: LogWriter,
@@ -112,10 +106,9 @@ struct Listening {
 }
 
 async fn main(with: Listening) -> Result<(), Failure> {
-    let Listening { asked, store, certificates, target, limits, metrics, log, signals, started } =
-        with;
+    let Listening { asked, store, certificates, limits, metrics, log, signals, started } = with;
     let is_log_a_file = asked.log.is_some();
-    let is_demo = target.is_none();
+    let is_demo = asked.to.is_none();
     let (wanted, listen) = asked.listening();
     let (server, _) = ports::take(wanted, listen, bind)?;
     let (shown, metrics_port) = asked.showing();
@@ -124,11 +117,13 @@ async fn main(with: Listening) -> Result<(), Failure> {
 
     let cookie = if certificates.is_some() { Cookie::Secure } else { Cookie::Plain };
     let sessions = Rc::new(Sessions::new(store.clone(), cookie, metrics.clone()));
-    let upstream = match target {
-        Some(target) => target,
-        None => built_in()?,
+    let upstream = match &asked.to {
+        Some(to) if to.destination() == address.into() => return Err(own_address(to).into()),
+        Some(to) => to.destination(),
+        None => built_in()?.into(),
     };
     let door = Rc::new(Door::default());
+    let upstream = Rc::new(Upstream::new(upstream, limits));
     let rewrite = match (asked.rewrite, is_demo) {
         (None, true) => Some("/v1/{account}".parse().map_err(Failure::msg)?),
         (rewrite, _) => rewrite,
@@ -136,7 +131,7 @@ async fn main(with: Listening) -> Result<(), Failure> {
     let gate = Rc::new(Gate {
         sessions: sessions.clone(),
         metrics: metrics.clone(),
-        upstream: Rc::new(Upstream::new(upstream, limits)),
+        upstream: upstream.clone(),
         rewrite,
         ids: RequestIds::random(),
         limits,
@@ -187,6 +182,7 @@ async fn main(with: Listening) -> Result<(), Failure> {
     }
     let scheme = if is_tls { "https" } else { "http" };
     tracing::info!(address = %address, scheme, metrics = %admin_address, "listening");
+    upstream.look();
     draining().await;
     is_draining.set(true);
     sessions.stop();
@@ -246,6 +242,14 @@ fn log_failure(report: &Report) {
 
 fn bind(address: SocketAddr) -> io::Result<Server> {
     Server::bind(address)
+}
+
+fn own_address(to: &address::Upstream) -> Trouble {
+    Trouble::new(
+        format_args!("--to {to} is the gateway's own address"),
+        "the application's",
+        "give --to the application's address, or --listen another",
+    )
 }
 
 fn cannot_run(failure: &Failure) -> Trouble {

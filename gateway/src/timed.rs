@@ -1,13 +1,11 @@
 //! A body that has to keep moving (rules 31, 32): not all of it by some time, but always some.
 
 use std::{
-    cell::Cell,
     error::Error,
     fmt, io,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -15,41 +13,13 @@ use http_body::{Frame, SizeHint};
 use thence::{
     Sleep,
     http::{Body, BodyError},
-    now, sleep_until,
+    sleep,
 };
-
-/// When a body moved last, and whose turn it is.
-#[derive(Clone, Debug)]
-pub struct Progress(Rc<Moved>);
-
-#[derive(Debug)]
-struct Moved {
-    last: Cell<Instant>,
-    waits: Cell<bool>,
-}
-
-impl Progress {
-    /// It moves now.
-    pub fn begin() -> Self {
-        Self(Rc::new(Moved { last: Cell::new(now()), waits: Cell::new(false) }))
-    }
-
-    /// Whether its reader waits for its writer: then it is not the reader who is slow.
-    pub fn waits(&self) -> bool {
-        self.0.waits.get()
-    }
-
-    /// The moment it moved last.
-    pub fn last(&self) -> Instant {
-        self.0.last.get()
-    }
-}
 
 /// A body that fails when nothing of it comes for a while.
 pub struct Timed {
     inner: Body,
     limit: Duration,
-    progress: Progress,
     /// Whether fields behind the body pass.
     trailers: bool,
     /// Runs only while nothing comes.
@@ -70,14 +40,9 @@ pub enum Fault {
 
 impl Timed {
     /// `inner`, each piece of which has `limit` to come. Tells when it fails.
-    pub fn new(
-        inner: Body,
-        limit: Duration,
-        progress: Progress,
-        failed: impl FnOnce(Fault) + 'static,
-    ) -> Self {
+    pub fn new(inner: Body, limit: Duration, failed: impl FnOnce(Fault) + 'static) -> Self {
         let failed: Box<dyn FnOnce(Fault)> = Box::new(failed);
-        Self { inner, limit, progress, trailers: true, sleep: None, failed: Some(failed) }
+        Self { inner, limit, trailers: true, sleep: None, failed: Some(failed) }
     }
 
     /// The same body without the fields that may stand behind it: a client could forge there what
@@ -106,8 +71,6 @@ impl http_body::Body for Timed {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.sleep = None;
-            this.progress.0.last.set(now());
-            this.progress.0.waits.set(false);
             match &frame {
                 Some(Err(error)) => this.fail(fault(error.as_ref())),
                 // Nothing comes behind trailers.
@@ -120,9 +83,8 @@ impl http_body::Body for Timed {
         }
         // A reader that was away for long is no reason to blame the writer: the time runs from
         // here on.
-        this.progress.0.waits.set(true);
         let limit = this.limit;
-        let sleep = this.sleep.get_or_insert_with(|| sleep_until(now() + limit));
+        let sleep = this.sleep.get_or_insert_with(|| sleep(limit));
         if Pin::new(sleep).poll(cx).is_pending() {
             return Poll::Pending;
         }

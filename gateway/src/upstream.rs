@@ -1,58 +1,75 @@
 //! The upstream: sending a request over a pooled connection, once or, if that is safe, twice.
 
-use std::{
-    future::poll_fn,
-    net::SocketAddr,
-    pin::{Pin, pin},
-    rc::Rc,
-    task::{Poll, ready},
-    time::Duration,
-};
+use std::{cell::Cell, fmt, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, StatusCode, request};
 use http_body::Body as _;
 use thence::{
-    Deferred, Failure, flow,
+    Deferred, Failure, Outcome,
     http::{Body, Client, ClientError, ClientErrorKind, ClientOptions, Connection, Response},
-    now, sleep,
+    reactor::dns::Destination,
 };
 
 use crate::{
     answer::Refusal,
     denied::Denied,
     limits::Limits,
-    timed::{Fault, Progress, Timed},
+    timed::{Fault, Timed},
     visit::Visit,
 };
 
-/// One upstream and its pools of connections.
+/// One upstream and its pool of connections.
 #[derive(Debug)]
 pub struct Upstream {
-    address: SocketAddr,
+    to: Destination,
     limits: Limits,
-    /// For requests that are sent in one go: the answer's time runs from then on.
-    prompt: Client,
-    /// For requests whose body takes as long as it takes: the answer's time begins at its end.
-    patient: Client,
+    client: Client,
+    reach: Cell<Reach>,
+}
+
+/// Whether the upstream can be reached, as far as that is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// Nothing speaks against it. `Lost` when a connection is not made in time.
+    Fine,
+    /// It did not take a connection in time. The next request tries again, which makes it `Tried`.
+    Lost,
+    /// Somebody tries again, and nobody else has to wait as long as they do. `Fine` when they are
+    /// through to it, or refused; `Lost` when they are not, or leave.
+    Tried,
 }
 
 impl Upstream {
-    /// The upstream at `address`. Connects to nothing yet.
-    pub fn new(address: SocketAddr, limits: Limits) -> Self {
+    /// The upstream at `to`. Connects to nothing yet; a name is looked up for each connection.
+    pub fn new(to: impl Into<Destination>, limits: Limits) -> Self {
         let mut options = ClientOptions::default();
         options.connect = limits.connect;
         options.head = limits.answer_head;
-        // The bound is on requests; a queue here would be a second one that nobody sees.
-        options.connections = limits.in_flight;
-        let prompt = Client::new(options);
-        options.head = FOR_EVER;
-        Self { address, limits, prompt, patient: Client::new(options) }
+        options.upload = limits.body_idle;
+        // A stream of events or a long poll is quiet for hours (rule 31). TCP's keepalive ends one
+        // whose other end is gone.
+        options.body = Duration::MAX;
+        options.connections = limits.upstream_connections;
+        let (to, client) = (to.into(), Client::new(options));
+        Self { to, limits, client, reach: Cell::new(Reach::Fine) }
     }
 
     /// Where it is.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn destination(&self) -> &Destination {
+        &self.to
+    }
+
+    /// Says in the log when it cannot be reached: requests are answered 502 or 504 until it can.
+    pub fn look(self: &Rc<Self>) {
+        let to = self.to.clone();
+        self.connect()
+            .map(drop)
+            .recover(move |failure| {
+                let expected = "an application that accepts connections there";
+                tracing::warn!("the upstream {to} cannot be reached yet ({failure:#}): {expected}");
+            })
+            .report();
     }
 
     /// Sends a request and gives the answer once its head is there. What the client hears of a
@@ -68,8 +85,8 @@ impl Upstream {
         self.gathered(body, visit)
             .and_then(move |body| match body {
                 Gathered::Whole(bytes) => upstream.send_whole(head, bytes, &sending),
-                Gathered::Stream(body, progress) => {
-                    upstream.send_stream(head, body, progress, &sending)
+                Gathered::Stream(body) => {
+                    send_over(upstream.connect(), request(head, body), &sending)
                 }
             })
             .named("exchange with the upstream")
@@ -84,8 +101,7 @@ impl Upstream {
         if size == Some(0) {
             return Deferred::ok(Gathered::Whole(Bytes::new()));
         }
-        let progress = Progress::begin();
-        let timed = Timed::new(body, self.limits.body_idle, progress.clone(), move |fault| {
+        let timed = Timed::new(body, self.limits.body_idle, move |fault| {
             visit.body_failed(match fault {
                 Fault::BrokenOff | Fault::Invalid => Refusal::BrokenBody,
                 Fault::Slow => Refusal::SlowBody,
@@ -99,7 +115,7 @@ impl Upstream {
             Some(1..=SMALL) => {
                 body.collect(SMALL as usize).map(Gathered::Whole).named("gather the body")
             }
-            _ => Deferred::ok(Gathered::Stream(body, progress)),
+            _ => Deferred::ok(Gathered::Stream(body)),
         }
     }
 
@@ -111,7 +127,7 @@ impl Upstream {
     ) -> Deferred<Response> {
         let (upstream, visit) = (self.clone(), visit.clone());
         let first = request(head.clone(), body.clone());
-        send_over(self.prompt.connect(self.address), first, &visit)
+        send_over(self.connect(), first, &visit)
             .or_else(move |failure| {
                 // Once: a retry of a retry could go on for ever (rule 66).
                 if visit.has_left() || !may_repeat(&head.method, &failure) {
@@ -119,7 +135,7 @@ impl Upstream {
                 }
                 visit.sent_again();
                 send_over(
-                    upstream.prompt.connect_fresh(upstream.address),
+                    upstream.client.connect_fresh(upstream.to.clone()),
                     request(head, body),
                     &visit,
                 )
@@ -127,20 +143,49 @@ impl Upstream {
             .named("send it again where that is safe")
     }
 
-    fn send_stream(
-        &self,
-        head: request::Parts,
-        body: Body,
-        progress: Progress,
-        visit: &Rc<Visit>,
-    ) -> Deferred<Response> {
-        let answer = send_over(self.patient.connect(self.address), request(head, body), visit);
-        in_time(answer, progress, self.limits.answer_head)
+    /// A connection, unless it is known that there is none to be had and somebody looks already.
+    fn connect(self: &Rc<Self>) -> Deferred<Connection> {
+        let trying = match self.reach.get() {
+            _ if self.client.idle() > 0 => None,
+            Reach::Fine => None,
+            Reach::Lost => Some(Trying::begin(self.clone())),
+            Reach::Tried => return Deferred::err(Unreachable.into()),
+        };
+        let upstream = self.clone();
+        self.client.connect(self.to.clone()).then(move |outcome| {
+            match &outcome {
+                Outcome::Err(failure) if kind(failure) == Some(ClientErrorKind::ConnectTimeout) => {
+                    upstream.reach.set(Reach::Lost);
+                }
+                Outcome::Ok(_) | Outcome::Err(_) => upstream.reach.set(Reach::Fine),
+                Outcome::Stop(_) => {}
+            }
+            drop(trying);
+            Deferred::ended(outcome)
+        })
+    }
+}
+
+/// Somebody looks whether the upstream can be reached again.
+struct Trying(Rc<Upstream>);
+
+impl Trying {
+    fn begin(upstream: Rc<Upstream>) -> Self {
+        upstream.reach.set(Reach::Tried);
+        Self(upstream)
+    }
+}
+
+impl Drop for Trying {
+    fn drop(&mut self) {
+        if self.0.reach.get() == Reach::Tried {
+            self.0.reach.set(Reach::Lost);
+        }
     }
 }
 
 enum Gathered {
-    Stream(Body, Progress),
+    Stream(Body),
     Whole(Bytes),
 }
 
@@ -170,39 +215,6 @@ fn judge(answer: Response) -> Result<Response, Failure> {
     }
 }
 
-/// Waits `limit` for an answer, from the moment on at which the upstream last took some of the
-/// request's body.
-fn in_time(answer: Deferred<Response>, progress: Progress, limit: Duration) -> Deferred<Response> {
-    flow(async move {
-        let late = answer.canceller();
-        let mut answer = pin!(answer.into_future());
-        let mut sleep = sleep(limit);
-        let answered = poll_fn(|cx| {
-            if let Poll::Ready(answered) = answer.as_mut().poll(cx) {
-                return Poll::Ready(Some(answered));
-            }
-            loop {
-                ready!(Pin::new(&mut sleep).poll(cx));
-                let due = progress.last() + limit;
-                if due > now() {
-                    sleep.reset(due);
-                } else if progress.waits() {
-                    // The client is slow, which is the body's affair.
-                    sleep.reset(now() + limit);
-                } else {
-                    return Poll::Ready(None);
-                }
-            }
-        })
-        .await;
-        answered.unwrap_or_else(|| {
-            late.cancel();
-            Err(Late.into())
-        })
-    })
-    .named("answer in time")
-}
-
 fn request(head: request::Parts, body: impl Into<Body>) -> http::Request<Body> {
     http::Request::from_parts(head, body.into())
 }
@@ -216,35 +228,42 @@ fn may_repeat(method: &Method, failure: &Failure) -> bool {
         && (!error.was_sent() || method.is_idempotent())
 }
 
+fn kind(failure: &Failure) -> Option<ClientErrorKind> {
+    failure.downcast_ref::<ClientError>().map(ClientError::kind)
+}
+
 fn denied(failure: Failure, visit: &Visit) -> Denied {
-    let kind = failure.downcast_ref::<ClientError>().map(ClientError::kind);
-    let refusal = match (visit.body_failure(), kind) {
+    let refusal = match (visit.body_failure(), kind(&failure)) {
         (Some(refusal), _) => refusal,
+        (None, Some(ClientErrorKind::Busy)) => Refusal::UpstreamBusy,
         (None, Some(ClientErrorKind::Refused | ClientErrorKind::Unresolved)) => {
             Refusal::UpstreamRefused
         }
-        (None, Some(ClientErrorKind::ConnectTimeout | ClientErrorKind::HeadTimeout)) => {
-            Refusal::UpstreamSlow
-        }
-        (None, None) if failure.is::<Late>() => Refusal::UpstreamSlow,
+        (
+            None,
+            Some(
+                ClientErrorKind::ConnectTimeout
+                | ClientErrorKind::HeadTimeout
+                | ClientErrorKind::UploadTimeout,
+            ),
+        ) => Refusal::UpstreamSlow,
+        (None, None) if failure.is::<Unreachable>() => Refusal::UpstreamSlow,
         (None, _) => Refusal::UpstreamBroken,
     };
     Denied::because(refusal)(failure)
 }
 
-/// The answer to a long request did not come in time.
+/// The upstream took no connection in time, and whether it does again is being looked at.
 #[derive(Clone, Copy, Debug)]
-struct Late;
+struct Unreachable;
 
-impl std::fmt::Display for Late {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("no answer in time after the request's end")
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no connection in time, a moment ago")
     }
 }
 
-impl std::error::Error for Late {}
+impl std::error::Error for Unreachable {}
 
 /// Bodies up to this size are gathered before the request is sent (rule 66).
 const SMALL: u64 = 16 * 1024;
-/// The time of a patient client is kept here, not there.
-const FOR_EVER: Duration = Duration::from_secs(365 * 86_400);

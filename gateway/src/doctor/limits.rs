@@ -26,8 +26,8 @@ fn descriptors_of(bounds: Descriptors, limits: &Limits) -> Finding {
         shown(bounds.hard)
     );
     let expected = format!(
-        "hard {needed} for {} clients with {} requests under way; the gateway raises soft itself",
-        limits.connections, limits.in_flight
+        "hard {needed} for {} clients and {} connections to the upstream; the gateway raises soft itself",
+        limits.connections, limits.upstream_connections
     );
     if clients >= limits.connections as u64 {
         return Finding::ok("open files", found, expected);
@@ -82,7 +82,7 @@ pub fn backlog(system: &System) -> Finding {
 pub fn ports(system: &System, limits: &Limits, listen: SocketAddr) -> Finding {
     let expected = format!(
         "{} for connections to one upstream, the listener's not among them",
-        limits.in_flight * 2
+        limits.upstream_connections * 2
     );
     let range = system.text("proc/sys/net/ipv4/ip_local_port_range").and_then(|text| {
         let mut words = text.split_ascii_whitespace();
@@ -93,7 +93,7 @@ pub fn ports(system: &System, limits: &Limits, listen: SocketAddr) -> Finding {
     };
     let count = usize::from(last.saturating_sub(first)) + 1;
     let found = format!("{first} to {last}, {count} of them (net.ipv4.ip_local_port_range)");
-    if count < limits.in_flight * 2 {
+    if count < limits.upstream_connections * 2 {
         let advice = "sysctl -w net.ipv4.ip_local_port_range='32768 60999'";
         return Finding::of(Verdict::Note, "ports", found, expected, advice);
     }

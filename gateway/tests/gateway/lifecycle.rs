@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, Read as _, Write as _},
+    net::TcpListener,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
 };
@@ -170,3 +171,33 @@ fn a_signal_under_load_cuts_and_mixes_nothing() {
 }
 
 const CLIENTS: usize = 16;
+
+#[test]
+fn an_application_that_is_not_up_yet_is_said_and_found_when_it_is() {
+    // Where no other test binds, so that nobody is there.
+    let closed = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap();
+    let gate = Gate::before(closed, &[]);
+    let is_said = |line: &serde_json::Value| line.to_string().contains("cannot be reached yet");
+    let said = gate.log.wait_for(1, is_said);
+    assert_eq!(said[0]["level"], "WARN");
+    assert!(said[0].to_string().contains(&closed.to_string()));
+    let cookie = gate.cookie("42");
+    assert_eq!(gate.get("/", &cookie).status, 502);
+    let listener = TcpListener::bind(closed).unwrap();
+    let application = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+        stream.write_all(OK.as_bytes()).unwrap();
+    });
+    assert_eq!(gate.get("/", &cookie).text(), "hello");
+    application.join().unwrap();
+    assert_eq!(gate.log.all().iter().filter(|line| is_said(line)).count(), 1);
+}
+
+#[test]
+fn a_name_without_an_address_is_502_until_it_has_one() {
+    let gate = Gate::start(&["--to", "no-such-host.invalid:80", "--listen", "127.0.0.1:0"]);
+    gate.log.wait_for(1, |line| line.to_string().contains("no-such-host.invalid:80"));
+    let cookie = gate.cookie("42");
+    assert_eq!(gate.get("/", &cookie).status, 502);
+}

@@ -203,16 +203,64 @@ fn an_upload_that_stops_is_408_and_holds_no_upstream_connection() {
 }
 
 #[test]
-fn an_answer_that_stops_is_cut_short() {
+fn an_answer_may_be_quiet_for_hours() {
+    for head in ["HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n"] {
+        let mut world = World::new(Limits::default());
+        let client = world.ask("GET", "", "");
+        let asked = world.accept().unwrap();
+        asked.send(head);
+        asked.send("event");
+        world.settle();
+        world.wait(3600 * SECOND);
+        assert!(client.text().contains("event") && !client.is_over() && !asked.is_over());
+        asked.send("again");
+        world.settle();
+        assert!(client.text().contains("again"));
+        asked.peer.finish();
+        world.settle();
+        assert!(
+            client.peer.is_at_end() || client.text().contains("Content-Length: 10") || {
+                client.text().contains("content-length: 10") || client.text().ends_with("0\r\n\r\n")
+            }
+        );
+    }
+}
+
+#[test]
+fn a_quiet_answer_that_breaks_off_is_cut_short() {
     let mut world = World::new(Limits::default());
     let client = world.ask("GET", "", "");
     let asked = world.accept().unwrap();
     asked.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
     world.settle();
-    world.wait(31 * SECOND);
+    world.wait(3600 * SECOND);
+    asked.peer.reset();
+    world.settle();
     assert!(client.text().ends_with("half"));
     assert!(client.is_over(), "rule 59");
-    assert!(asked.is_over());
+}
+
+#[test]
+fn requests_wait_in_line_for_a_connection_and_not_for_ever() {
+    let mut world = World::new(Limits { upstream_connections: 1, ..Limits::default() });
+    let first = world.ask("GET", "", "");
+    let second = world.ask("GET", "", "");
+    let asked = world.accept().unwrap();
+    assert!(world.accept().is_none());
+    world.wait(2 * SECOND);
+    asked.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    world.settle();
+    assert_eq!(first.status(), "HTTP/1.1 200 OK");
+    assert_eq!(asked.text().matches("GET / HTTP/1.1").count(), 2, "the next has its turn");
+    let third = world.ask("GET", "", "");
+    world.wait(2 * SECOND);
+    assert_eq!(third.status(), "");
+    world.wait(2 * SECOND);
+    assert_eq!(third.status(), "HTTP/1.1 503 Service Unavailable");
+    assert!(third.text().contains("retry-after: 1") && third.text().contains("upstream_busy"));
+    asked.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    world.settle();
+    assert_eq!(second.status(), "HTTP/1.1 200 OK");
 }
 
 #[test]

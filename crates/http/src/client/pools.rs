@@ -11,7 +11,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 use hyper::client::conn::http1::{self, SendRequest};
-use thence_core::{Canceller, Deferred, Failure, Lease, Pool, flow};
+use thence_core::{Canceller, Deferred, Failure, Lease, Never, Pool, flow};
 use thence_reactor::dns::Destination;
 use thence_reactor::net::TcpStream;
 use thence_reactor::{DeferredExt, Elapsed, after, now};
@@ -79,8 +79,8 @@ pub(super) struct Route {
     is_draining: Rc<Cell<bool>>,
     /// Closes what has been idle for too long; set while something idles.
     timer: RefCell<Option<Canceller>>,
-    /// Takes out what the other side has closed; set while there is such.
-    sweep: RefCell<Option<Canceller>>,
+    /// What the other side has closed is about to be taken out.
+    is_sweeping: Cell<bool>,
 }
 
 impl Route {
@@ -94,7 +94,7 @@ impl Route {
                 options,
                 is_draining,
                 timer: RefCell::default(),
-                sweep: RefCell::default(),
+                is_sweeping: Cell::new(false),
             }
         })
     }
@@ -144,7 +144,7 @@ impl Route {
     }
 
     fn close_idle(&self) {
-        self.cancel_timers();
+        self.cancel_timer();
         self.pool.retain(|_| false);
     }
 
@@ -173,18 +173,16 @@ impl Route {
         });
     }
 
-    /// An idle connection has ended. Many may at once, so they are taken out together.
+    /// An idle connection has ended. Many may at once, so they are taken out together, behind what
+    /// is queued now.
     fn has_closed(self: &Rc<Self>) {
-        if self.sweep.borrow().is_some() || self.is_draining.get() {
+        if self.is_sweeping.replace(true) {
             return;
         }
-        let (this, soon) = (Rc::downgrade(self), after(Duration::ZERO));
-        self.sweep.replace(Some(soon.canceller()));
-        soon.done(move |()| {
-            if let Some(this) = this.upgrade() {
-                this.sweep.take();
-                this.pool.retain(|wire| !wire.sender.is_closed());
-            }
+        let this = self.clone();
+        Deferred::<(), Never>::ok(()).done(move |()| {
+            this.is_sweeping.set(false);
+            this.pool.retain(|wire| !wire.sender.is_closed());
         });
     }
 
@@ -199,15 +197,15 @@ impl Route {
         }
     }
 
-    fn cancel_timers(&self) {
-        let timers = [self.timer.take(), self.sweep.take()];
-        timers.iter().flatten().for_each(Canceller::cancel);
+    fn cancel_timer(&self) {
+        let timer = self.timer.take();
+        timer.iter().for_each(Canceller::cancel);
     }
 }
 
 impl Drop for Route {
     fn drop(&mut self) {
-        self.cancel_timers();
+        self.cancel_timer();
     }
 }
 

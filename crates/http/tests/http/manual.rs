@@ -1,6 +1,6 @@
 //! What time and a peer that does not read do, on a clock and a network that only the test moves.
 
-use thence_core::Deferred;
+use thence_core::{Deferred, flow};
 use thence_http::{Body, Client, ClientError, ClientErrorKind, Request, Server};
 use thence_reactor::driver::manual::Peer;
 
@@ -239,4 +239,33 @@ fn the_connection_that_was_used_last_is_used_next() {
     assert!(second.received().starts_with(b"GET / "));
     answer.cancel();
     world.settle();
+}
+
+#[test]
+fn a_connection_made_for_somebody_who_has_left_holds_no_run_open() {
+    let mut world = World::new();
+    let upstream = world.manual.listen(ANY).unwrap();
+    let client = Client::default();
+    let began = world.manual.now();
+    let to = upstream.local_addr();
+    let asking = client.clone();
+    let main = async move {
+        let connection = asking.connect(to);
+        // It is under way, and nobody waits for it when it is there.
+        flow(async { Ok(()) }).await?;
+        connection.cancel();
+        Ok(())
+    };
+    world.reactor.run(main).unwrap();
+    assert_eq!((world.manual.now(), client.idle()), (began, 0));
+}
+
+#[test]
+fn idle_connections_end_with_their_reactor() {
+    let mut world = World::new();
+    let client = Client::default();
+    let peers = two_idle(&mut world, &client);
+    drop(world);
+    assert_eq!(client.idle(), 0);
+    drop(peers);
 }
