@@ -230,6 +230,12 @@ impl Worker {
         loop {
             let due = (queue.unsaid > 0).then(|| self.until_notice());
             let is_due = due.is_some_and(|due| due.is_zero());
+            if !queue.lines.ends.is_empty() && !queue.reopen && !queue.closing {
+                // A thread that is woken for each line costs whoever logs more than the line. Who
+                // closes or reopens does not wait for this.
+                let waited = self.shared.arrived.wait_timeout(queue, COLLECTED);
+                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+            }
             if !queue.lines.ends.is_empty() || queue.reopen || queue.closing || is_due {
                 std::mem::swap(&mut queue.lines, batch);
                 return (std::mem::take(&mut queue.reopen), queue.closing);
@@ -314,6 +320,8 @@ impl Worker {
 
 /// Room that is kept for the next lines.
 const KEPT: usize = 64 * 1024;
+/// So long lines wait for others to be written with.
+const COLLECTED: Duration = Duration::from_millis(5);
 const PAUSE: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

@@ -118,14 +118,16 @@ impl Store {
         now: Stamp,
     ) -> Result<Vec<Result<Found, StoreError>>, StoreError> {
         let rows: Vec<Option<RawRow>> = self.read(|connection| {
-            let moment = connection.unchecked_transaction()?;
-            let rows = {
-                let sql = format!("SELECT {COLUMNS} FROM session WHERE id = ?1");
-                let mut find = moment.prepare_cached(&sql)?;
-                let mut find = |key: &RowKey| find.query_row([key.as_bytes()], RawRow::read);
-                keys.iter().map(|key| find(key).optional()).collect()
-            };
-            moment.finish()?;
+            let sql = format!("SELECT {COLUMNS} FROM session WHERE id = ?1");
+            let mut find = connection.prepare_cached(&sql)?;
+            let mut find = |key: &RowKey| find.query_row([key.as_bytes()], RawRow::read).optional();
+            // One statement is a moment of its own.
+            let moment =
+                (keys.len() > 1).then(|| connection.unchecked_transaction()).transpose()?;
+            let rows = keys.iter().map(&mut find).collect();
+            if let Some(moment) = moment {
+                moment.finish()?;
+            }
             rows
         })?;
         Ok(rows.into_iter().map(|row| Found::of(row, now)).collect())

@@ -1,6 +1,6 @@
 //! Look-ups on a loop whose clock and pool the test drives.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, header};
 use thence::{Deferred, Outcome, Reactor, driver::manual::Manual};
@@ -212,6 +212,31 @@ fn a_sweep_removes_all_that_is_due_and_lets_others_write_between() {
     let asked = bench.ask(Some(&cookie));
     bench.run_jobs();
     bench.end(asked).unwrap();
+}
+
+#[test]
+fn a_store_that_does_not_answer_cuts_nobody() {
+    let mut bench = Bench::new(8);
+    let cookie = bench.cookie();
+    let asked = bench.ask(Some(&cookie));
+    bench.run_jobs();
+    let session = bench.end(asked).unwrap();
+    let cut = Rc::new(Cell::new(false));
+    let told = cut.clone();
+    let _watching = bench.sessions.watch(&session, Switch::new(move || told.set(true)));
+    let raw = rusqlite::Connection::open(bench.store.path()).unwrap();
+    raw.execute_batch("UPDATE session SET revoked_at = 1").unwrap();
+    for (change, is_cut) in [
+        ("ALTER TABLE session RENAME TO away", false),
+        ("ALTER TABLE away RENAME TO session", true),
+    ] {
+        raw.execute_batch(change).unwrap();
+        bench.world.advance(Duration::from_secs(1));
+        bench.turn();
+        bench.sessions.check_live().done(|()| {});
+        bench.run_jobs();
+        assert_eq!(cut.get(), is_cut, "{change}");
+    }
 }
 
 #[test]
