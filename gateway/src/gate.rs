@@ -71,7 +71,8 @@ impl Gate {
     }
 
     fn serve(self: &Rc<Self>, request: Request, visit: Rc<Visit>) -> Deferred<Response, Never> {
-        let hung_up = request.hung_up();
+        let hung_up = request.hang_up();
+        visit.hears(request.interim());
         let came = Came {
             peer: request.peer_addr().ip(),
             is_tls: request.tls().is_some(),
@@ -87,7 +88,8 @@ impl Gate {
 
         visit.works(served.canceller());
         let leaving = Rc::downgrade(&visit);
-        hung_up.done(move |()| {
+        // A client that has only said that it sends no more gets its answer.
+        hung_up.gone().done(move |()| {
             if let Some(visit) = leaving.upgrade() {
                 visit.client_left();
             }

@@ -43,6 +43,6 @@ pub mod serve;
 pub mod session;
 pub mod sessions;
 pub mod signals;
-pub mod timed;
+pub mod upload;
 pub mod upstream;
 pub mod visit;

@@ -31,7 +31,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
-            in_flight: 1024,
+            in_flight: 10_000,
             upstream_connections: 1024,
             loops: 3,
             connect: Duration::from_secs(3),

@@ -7,23 +7,19 @@ use http::{Method, StatusCode, request};
 use http_body::Body as _;
 use thence::{
     Deferred, Failure, Outcome,
-    http::{Body, Client, ClientError, ClientErrorKind, ClientOptions, Connection, Response},
+    http::{
+        Body, BodyFaultKind, Client, ClientError, ClientErrorKind, ClientOptions, Connection,
+        Response,
+    },
     reactor::dns::Destination,
 };
 
-use crate::{
-    answer::Refusal,
-    denied::Denied,
-    limits::Limits,
-    timed::{Fault, Timed},
-    visit::Visit,
-};
+use crate::{answer::Refusal, denied::Denied, limits::Limits, upload::Upload, visit::Visit};
 
 /// One upstream and its pool of connections.
 #[derive(Debug)]
 pub struct Upstream {
     to: Destination,
-    limits: Limits,
     client: Client,
     reach: Cell<Reach>,
 }
@@ -52,7 +48,7 @@ impl Upstream {
         options.body = Duration::MAX;
         options.connections = limits.upstream_connections;
         let (to, client) = (to.into(), Client::new(options));
-        Self { to, limits, client, reach: Cell::new(Reach::Fine) }
+        Self { to, client, reach: Cell::new(Reach::Fine) }
     }
 
     /// Where it is.
@@ -101,16 +97,15 @@ impl Upstream {
         if size == Some(0) {
             return Deferred::ok(Gathered::Whole(Bytes::new()));
         }
-        let timed = Timed::new(body, self.limits.body_idle, move |fault| {
+        let body = Body::wrap(Upload::new(body, move |fault| {
             visit.body_failed(match fault {
-                Fault::BrokenOff | Fault::Invalid => Refusal::BrokenBody,
-                Fault::Slow => Refusal::SlowBody,
+                BodyFaultKind::TimedOut => Refusal::SlowBody,
+                _ => Refusal::BrokenBody,
             });
-            if fault == Fault::BrokenOff {
+            if fault == BodyFaultKind::BrokenOff {
                 visit.client_left();
             }
-        });
-        let body = Body::wrap(timed.without_trailers());
+        }));
         match size {
             Some(1..=SMALL) => {
                 body.collect(SMALL as usize).map(Gathered::Whole).named("gather the body")
@@ -200,7 +195,11 @@ fn send_over(
         .named("connect to the upstream")
         .and_then(move |connection| {
             visit.sent();
-            connection.send(request).named("send the request").and_then(judge)
+            // What comes before the answer helps the client all the same (rule 35).
+            connection
+                .send_with_interim(request, move |head| visit.answers_soon(&head))
+                .named("send the request")
+                .and_then(judge)
         })
         .named("send over a connection")
 }

@@ -9,12 +9,17 @@ use std::{
 };
 
 use http::{HeaderMap, Method, StatusCode, Uri, header};
-use thence::{Canceller, http::Body, now};
+use thence::{
+    Canceller,
+    http::{Body, Interim},
+    now,
+};
 
 use crate::{
     access_log::Record,
     answer::Refusal,
     cut::Switch,
+    forward::headers,
     metrics::{Metrics, Outcome},
     relay::Ending,
     sessions::Watching,
@@ -53,6 +58,7 @@ pub struct Visit {
     /// What was wrong with the client's body, which is no failure of the upstream.
     body: Cell<Option<Refusal>>,
     work: RefCell<Option<Canceller>>,
+    interim: RefCell<Option<Interim>>,
     /// What ends it with its session, from the moment on at which it has one.
     watched: RefCell<Option<(Switch, Watching)>>,
     /// Whether its session ended before its answer began.
@@ -85,6 +91,7 @@ impl Visit {
             cut: Cell::new(false),
             body: Cell::new(None),
             work: RefCell::new(None),
+            interim: RefCell::new(None),
             watched: RefCell::new(None),
             orphaned: Cell::new(false),
             accept: accept.map(|line| (header::ACCEPT, line)).collect(),
@@ -140,6 +147,23 @@ impl Visit {
     /// Whether its session ended before its answer began.
     pub fn has_lost_its_session(&self) -> bool {
         self.orphaned.get()
+    }
+
+    /// What its client can be told before the answer.
+    pub fn hears(&self, interim: Interim) {
+        self.interim.replace(Some(interim));
+    }
+
+    /// The upstream has said something before its answer. 100 is ours to say, and no protocol is
+    /// switched (rules 35, 39).
+    pub fn answers_soon(&self, head: &http::Response<()>) {
+        if head.status() == StatusCode::CONTINUE {
+            return;
+        }
+        if let Some(interim) = &*self.interim.borrow() {
+            // It is advice: whether it can be told is not asked.
+            interim.send(head.status(), &headers::before_answer(head.headers()));
+        }
     }
 
     /// The upstream is about to hear of it.

@@ -83,6 +83,14 @@ pub fn to_client(upstream: &HeaderMap, request_id: &str) -> HeaderMap {
     fields
 }
 
+/// The fields the client gets of what the upstream said before its answer.
+pub fn before_answer(upstream: &HeaderMap) -> HeaderMap {
+    let mut fields = upstream.clone();
+    remove_hop_by_hop(&mut fields);
+    cookie::withhold_set(&mut fields);
+    fields
+}
+
 /// How often a request has been through a gateway of this name: more than a few times is a loop
 /// (rule 48).
 pub fn times_seen(client: &HeaderMap) -> usize {

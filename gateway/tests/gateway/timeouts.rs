@@ -47,7 +47,8 @@ impl World {
             limits,
             door: Rc::default(),
         });
-        let server = Server::bind("127.0.0.1:8080").unwrap().head_deadline(limits.request_head);
+        let server = Server::bind("127.0.0.1:8080").unwrap();
+        let server = server.head_deadline(limits.request_head).body_timeout(limits.body_idle);
         let address = server.local_addr();
         let serving = gate.clone();
         server

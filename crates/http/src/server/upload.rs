@@ -149,7 +149,8 @@ impl http_body::Body for Reader {
         this.state.is_expected.set(false);
         match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
-                if incoming.is_end_stream() {
+                // Nothing comes behind trailers, and a reader that drops them may ask for no more.
+                if incoming.is_end_stream() || frame.is_trailers() {
                     this.state.end();
                 }
                 this.late = None;
