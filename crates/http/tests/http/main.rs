@@ -5,6 +5,7 @@ mod body;
 mod client;
 #[path = "../common/mod.rs"]
 mod common;
+mod door;
 mod drain;
 mod framing;
 mod host;
