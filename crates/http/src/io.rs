@@ -5,10 +5,11 @@ use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
-use thence_reactor::net::Transport;
+use thence_reactor::{net::Transport, now};
 
 /// A stream, and what has been seen of it.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub(crate) struct Line {
     pub(crate) stream: Transport,
     /// Whether the other side has said that nothing more comes, or the connection broke.
     pub(crate) is_over: Cell<bool>,
-    /// Whether something has come of which no message was made yet.
-    pub(crate) has_begun: Cell<bool>,
+    /// Since when something has come of which no message was made yet.
+    begun: Cell<Option<Instant>>,
     /// Whether hyper has written something and not flushed it yet.
     is_unflushed: Cell<bool>,
     /// Whether hyper has begun to close it.
@@ -35,7 +36,7 @@ impl Line {
         Rc::new(Self {
             stream: stream.into(),
             is_over: Cell::default(),
-            has_begun: Cell::default(),
+            begun: Cell::default(),
             is_unflushed: Cell::default(),
             is_closing: Cell::default(),
             written: Cell::default(),
@@ -48,9 +49,25 @@ impl Line {
     /// the stream's, which outlives it.
     pub(crate) fn is_quiet(&self) -> bool {
         !(self.is_over.get()
-            || self.has_begun.get()
+            || self.begun.get().is_some()
             || self.is_unflushed.get()
             || self.is_closing.get())
+    }
+
+    /// Since when there is a message that has not come to its end.
+    pub(crate) fn begun(&self) -> Option<Instant> {
+        self.begun.get()
+    }
+
+    /// What has come is a message, or a whole one.
+    pub(crate) fn is_read(&self) {
+        self.begun.set(None);
+    }
+
+    fn begin(&self) {
+        if self.begun.get().is_none() {
+            self.begun.set(Some(now()));
+        }
     }
 
     /// A number that changes when the operating system takes something.
@@ -142,7 +159,7 @@ impl Read for Io {
             let n = self.early.len().min(buf.remaining());
             buf.put_slice(&self.early[..n]);
             self.early.advance(n);
-            self.line.has_begun.set(true);
+            self.line.begin();
             return Poll::Ready(Ok(()));
         }
         let mut is_over = false;
@@ -156,7 +173,7 @@ impl Read for Io {
         if is_over || read.is_err() {
             self.line.is_over.set(true);
         } else {
-            self.line.has_begun.set(true);
+            self.line.begin();
         }
         Poll::Ready(read.map(drop))
     }

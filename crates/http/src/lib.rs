@@ -53,4 +53,6 @@ mod timer;
 
 pub use self::body::{Body, BodyError, BodyFault, BodyFaultKind, BodySender};
 pub use self::client::{Client, ClientError, ClientErrorKind, ClientOptions, Connection};
-pub use self::server::{HungUp, Interim, Request, Response, Server, ServerHandle, Tls};
+pub use self::server::{
+    ConnectionRef, HungUp, Interim, Request, Response, Server, ServerHandle, Tls,
+};

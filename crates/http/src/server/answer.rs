@@ -15,7 +15,7 @@ use thence_core::{Deferred, Failure, IntoDeferred, Never, Outcome};
 
 use super::connection::Client;
 use super::upload::Upload;
-use super::{HungUp, Interim, Options, Request, Response, Shared, host};
+use super::{ConnectionRef, HungUp, Interim, Options, Request, Response, Shared, host};
 use crate::body::{
     Body, BodyEnd, BodyError, BodyFault, BodyFaultKind, Measured, Watched, stated_length,
 };
@@ -32,7 +32,7 @@ where
     D: IntoDeferred<Value = Response, Error = Failure> + 'static,
 {
     // Its head has come whole.
-    client.line.has_begun.set(false);
+    client.line.is_read();
     client.rest.request();
     if let Some(fault) = host::fault(&request) {
         return Ok(refuse(StatusCode::BAD_REQUEST, fault));
@@ -51,7 +51,8 @@ where
     let idle = shared.options.body;
     let (upload, body) = Upload::begin(incoming, is_expected, client, hung_up.clone(), idle);
     let request = http::Request::from_parts(head, body);
-    let request = Request::new(request, client.peer, client.tls.clone(), hung_up, interim);
+    let connection = ConnectionRef(client.seat.clone());
+    let request = Request::new(request, connection, client.tls.clone(), hung_up, interim);
 
     let (handler, options, peer) = (handler.clone(), shared.options, client.peer);
     let work = Deferred::attempt(move || handler(request)).then(move |outcome| {
@@ -74,17 +75,17 @@ where
     let hung_up = waiting.go_on();
     if has_no_body(response.status(), is_head) {
         hung_up.answer();
-        client.rest.end();
+        client.ended();
         return Ok(response);
     }
-    let rest = client.rest.clone();
+    let client = client.clone();
     Ok(response.map(|body| {
         Body::wrap(Watched::new(body, None, move |end| {
             match end {
                 BodyEnd::Whole | BodyEnd::Broken => hung_up.answer(),
                 BodyEnd::Dropped => hung_up.go(),
             }
-            rest.end();
+            client.ended();
         }))
     }))
 }

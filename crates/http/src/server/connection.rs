@@ -12,13 +12,15 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use thence_core::{Deferred, Failure, IntoDeferred, flow};
 use thence_reactor::net::TcpStream;
-use thence_reactor::now;
+use thence_reactor::{after, now};
 
 use super::answer::answer;
+use super::door::Door;
 use super::opening::{self, Over, Tls};
 use super::patience::{HalfClosed, Patience, linger};
 use super::rest::{Rest, Told};
-use super::{HungUp, Live, Request, Response, Shared};
+use super::seat::Seat;
+use super::{GRACE, HungUp, Live, Request, Response, Shared};
 use crate::io::{Io, Line};
 use crate::timer::ReactorTimer;
 
@@ -28,6 +30,7 @@ pub(super) struct Client {
     pub(super) tls: Option<Rc<Tls>>,
     pub(super) line: Rc<Line>,
     pub(super) rest: Rc<Rest>,
+    pub(super) seat: Rc<Seat>,
     /// Of the request that is being answered.
     pub(super) hung_up: RefCell<Option<HungUp>>,
     /// Whether the head of its answer has gone out.
@@ -40,10 +43,18 @@ where
     H: Fn(Request) -> D + 'static,
     D: IntoDeferred<Value = Response, Error = Failure> + 'static,
 {
-    let (entry, mut over) = grace(&shared);
+    let (trigger, over) = Deferred::infallible();
+    let mut over = Over::new(over);
+    let place = Place { door: shared.door.clone(), seat: shared.door.enter(peer, trigger) };
+    if shared.is_grace_over.get() {
+        // It had to wait until now: its request may be here, and not have been read.
+        let seat = Rc::downgrade(&place.seat);
+        after(GRACE).done(move |()| seat.upgrade().iter().for_each(|seat| seat.tell_over()));
+    }
     let live = Live::new(&shared);
     flow(async move {
-        let (_live, _entry) = (live, entry);
+        let _live = live;
+        let seat = place.seat.clone();
         let deadline = now() + shared.options.head;
         let mut line = Line::new(stream);
         let mut tls = None;
@@ -63,17 +74,21 @@ where
             let Some((stream, agreed)) = secured else { return Ok(()) };
             (line, tls) = (Line::new(stream), Some(agreed));
         }
-        let rest = Rc::new(Rest::default());
+        seat.speaks(&line);
         let client = Rc::new(Client {
             peer,
             tls,
             line: line.clone(),
-            rest,
+            rest: seat.rest.clone(),
+            seat: seat.clone(),
             hung_up: RefCell::default(),
             is_answering: Cell::default(),
         });
         converse(&shared, &handler, &client, &mut over).await;
-        linger(&line, shared.options.body).await;
+        if !seat.is_given_up() {
+            linger(&line, shared.options.body).await;
+        }
+        drop(place);
         Ok(())
     })
     .report();
@@ -118,11 +133,17 @@ where
         let mut patience = Patience::new(options.body);
         let mut half_closed = HalfClosed::default();
         let served = poll_fn(|cx| {
-            if !is_ending && over.is_told(cx) {
+            let mut polled = Pin::new(&mut *connection).poll(cx);
+            // After that: a request that is here already is answered.
+            if polled.is_pending() && !is_ending && over.is_told(cx) {
                 is_ending = true;
+                if client.seat.is_given_up() && !client.rest.is_under_way() {
+                    return Poll::Ready(Served::Ended(Ok(())));
+                }
                 Pin::new(&mut *connection).graceful_shutdown();
+                polled = Pin::new(&mut *connection).poll(cx);
             }
-            if let Poll::Ready(served) = Pin::new(&mut *connection).poll(cx) {
+            if let Poll::Ready(served) = polled {
                 return Poll::Ready(Served::Ended(served));
             }
             if patience.is_over(cx, &client.line) {
@@ -188,6 +209,12 @@ enum Served {
 }
 
 impl Client {
+    /// An answer or an upload is at its end.
+    pub(super) fn ended(&self) {
+        self.rest.end();
+        self.seat.reconsider();
+    }
+
     fn may_have_left(&self) {
         let hung_up = self.hung_up.take();
         if let Some(hung_up) = hung_up {
@@ -196,45 +223,18 @@ impl Client {
     }
 }
 
-/// Enters the connection in the server's list, and gives what tells it that its time is up.
-fn grace(shared: &Rc<Shared>) -> (Entry, Over) {
-    let (trigger, over) = Deferred::infallible();
-    let id = NEXT.with(|next| {
-        next.set(next.get() + 1);
-        next.get()
-    });
-    // One that was let in late has no time left.
-    let trigger = if shared.is_grace_over.get() {
-        trigger.fire(());
-        None
-    } else {
-        Some(trigger)
-    };
-    shared.connections.borrow_mut().insert(id, trigger);
-    (Entry { shared: shared.clone(), id }, Over::new(over))
+/// Gives a place back.
+struct Place {
+    door: Rc<Door>,
+    seat: Rc<Seat>,
 }
 
-struct Entry {
-    shared: Rc<Shared>,
-    id: u64,
-}
-
-impl Drop for Entry {
+impl Drop for Place {
     fn drop(&mut self) {
-        let trigger = self.shared.connections.borrow_mut().remove(&self.id).flatten();
         // Its waiter ends with the connection; what it was told does not matter.
-        if let Some(trigger) = trigger {
-            trigger.fire(());
-        }
-        let room = self.shared.room.take();
-        if let Some(room) = room {
-            room.fire(());
-        }
+        self.seat.tell_over();
+        self.door.leave(&self.seat);
     }
-}
-
-thread_local! {
-    static NEXT: Cell<u64> = const { Cell::new(0) };
 }
 
 const PLAIN_ON_TLS: &str = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\

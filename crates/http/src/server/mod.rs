@@ -2,16 +2,17 @@
 
 mod answer;
 mod connection;
+mod door;
 mod host;
 mod interim;
 mod opening;
 mod patience;
 mod request;
 mod rest;
+mod seat;
 mod upload;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -23,11 +24,13 @@ use thence_reactor::net::TcpListener;
 use thence_reactor::net::tls::TlsServer;
 use thence_reactor::{after, draining};
 
+use self::door::Door;
 use self::rest::Awake;
 pub use self::{
     interim::Interim,
     opening::Tls,
     request::{HungUp, Request},
+    seat::ConnectionRef,
 };
 use crate::timer::bounded;
 use crate::{Body, alive};
@@ -154,8 +157,12 @@ impl Server {
         self
     }
 
-    /// How many connections there may be; 10,000 if it is not said. Whoever comes then waits in the
-    /// operating system's queue until one is closed.
+    /// How many connections there may be; 10,000 if it is not said.
+    ///
+    /// Whoever comes then gets the place of the connection that has been open longest of those with
+    /// nothing in flight, from the address (of IPv6: the network of 64 bits) that has the most. One
+    /// that has not sent a whole head within a second counts as such, too;
+    /// [`ConnectionRef::keep`] takes one out. When there is none, whoever comes waits.
     ///
     /// # Panics
     ///
@@ -187,13 +194,12 @@ impl Server {
             options,
             tls,
             awake: Rc::default(),
+            door: Door::new(options.max_connections),
             is_closing: Cell::new(false),
             is_grace_over: Cell::new(false),
             grace: RefCell::default(),
             accepted: Cell::new(0),
-            room: Cell::default(),
             listener: RefCell::new(Some(listener.clone())),
-            connections: RefCell::default(),
             live: Cell::new(0),
             waiting: RefCell::default(),
         });
@@ -211,15 +217,11 @@ impl Server {
         flow(async move {
             let shared = guard.0.clone();
             loop {
-                while shared.connections.borrow().len() >= options.max_connections {
-                    let (room, has_room) = Deferred::infallible();
-                    shared.room.set(Some(room));
-                    has_room.await;
-                }
                 match listener.accept().await {
                     Ok((stream, peer)) => {
                         shared.accepted.set(shared.accepted.get() + 1);
                         alive::watch(&stream, Duration::ZERO);
+                        shared.door.room().await;
                         connection::serve(shared.clone(), handler.clone(), stream, peer);
                     }
                     Err(failure) if !shared.is_closing.get() => {
@@ -260,8 +262,7 @@ impl ServerHandle {
             while quiet < 2 {
                 let before = shared.accepted.get();
                 after(Duration::ZERO).await;
-                let is_full = shared.connections.borrow().len() >= shared.options.max_connections;
-                match (shared.accepted.get() == before, is_full) {
+                match (shared.accepted.get() == before, shared.door.is_waiting()) {
                     (true, false) => quiet += 1,
                     (true, true) => after(CLOSE_AGAIN).await,
                     (false, _) => quiet = 0,
@@ -291,9 +292,24 @@ impl ServerHandle {
         self.0.awake.len()
     }
 
+    /// How many connections were closed so that others could be served.
+    pub fn shed(&self) -> u64 {
+        self.0.door.shed()
+    }
+
+    /// How many connections had to wait for one to be closed.
+    pub fn waited(&self) -> u64 {
+        self.0.door.waited()
+    }
+
+    /// Whether one waits now: every connection there may be is busy or kept.
+    pub fn is_full(&self) -> bool {
+        self.0.door.is_waiting()
+    }
+
     /// How many connections are open.
     pub fn connections(&self) -> usize {
-        self.0.connections.borrow().len()
+        self.0.door.len()
     }
 }
 
@@ -312,17 +328,14 @@ struct Shared {
     tls: Option<TlsServer>,
     /// The connections that hyper works on.
     awake: Rc<Awake>,
+    door: Rc<Door>,
     is_closing: Cell<bool>,
     is_grace_over: Cell<bool>,
     /// Ends the wait for the grace when there is nobody to grant it to.
     grace: RefCell<Option<Canceller>>,
     /// How many connections there were.
     accepted: Cell<u64>,
-    /// Fired when there is room for another connection.
-    room: Cell<Option<Trigger<(), Never>>>,
     listener: RefCell<Option<Rc<TcpListener>>>,
-    /// The open connections; fired when their grace is over.
-    connections: RefCell<HashMap<u64, Option<Trigger<(), Never>>>>,
     /// The accept loop and the connections.
     live: Cell<usize>,
     waiting: RefCell<Vec<Trigger<(), Never>>>,
@@ -343,10 +356,7 @@ impl Shared {
         self.grace.replace(Some(grace.canceller()));
         grace.done(move |()| {
             shared.is_grace_over.set(true);
-            let mut connections = shared.connections.borrow_mut();
-            let told: Vec<_> = connections.values_mut().filter_map(Option::take).collect();
-            drop(connections);
-            told.into_iter().for_each(|trigger| trigger.fire(()));
+            shared.door.tell_all();
         });
     }
 }

@@ -10,13 +10,14 @@ use thence_core::{Deferred, Never, Outcome, Stop, Trigger};
 
 use super::interim::Interim;
 use super::opening::Tls;
+use super::seat::ConnectionRef;
 use crate::Body;
 
 /// A request that has arrived: an `http::Request`, and what is known of its client.
 #[derive(Debug)]
 pub struct Request {
     inner: http::Request<Body>,
-    peer: SocketAddr,
+    connection: ConnectionRef,
     tls: Option<Rc<Tls>>,
     hung_up: HungUp,
     interim: Interim,
@@ -25,17 +26,22 @@ pub struct Request {
 impl Request {
     pub(super) fn new(
         inner: http::Request<Body>,
-        peer: SocketAddr,
+        connection: ConnectionRef,
         tls: Option<Rc<Tls>>,
         hung_up: HungUp,
         interim: Interim,
     ) -> Self {
-        Self { inner, peer, tls, hung_up, interim }
+        Self { inner, connection, tls, hung_up, interim }
     }
 
     /// The address of whoever sent it.
     pub fn peer_addr(&self) -> SocketAddr {
-        self.peer
+        self.connection.peer_addr()
+    }
+
+    /// The connection it came by, of which it may be said that it is to be kept.
+    pub fn connection(&self) -> ConnectionRef {
+        self.connection.clone()
     }
 
     /// What is known of its connection if it came over TLS.

@@ -41,7 +41,7 @@ pub(super) enum Told {
 impl Rest {
     /// A request has come.
     pub(super) fn request(&self) {
-        self.requests.set(self.requests.get().wrapping_add(1));
+        self.requests.set(self.requests.get() + 1);
     }
 
     /// An answer or an upload begins.
@@ -56,6 +56,11 @@ impl Rest {
         if left == 0 {
             self.idle_since.set(Some(now()));
         }
+    }
+
+    /// Whether there was a request.
+    pub(super) fn has_asked(&self) -> bool {
+        self.requests.get() > 0
     }
 
     /// Whether a request is being read or answered.

@@ -96,8 +96,8 @@ impl State {
         if !self.is_at_end.replace(true)
             && let Some(client) = self.client.upgrade()
         {
-            client.line.has_begun.set(false);
-            client.rest.end();
+            client.line.is_read();
+            client.ended();
         }
     }
 }

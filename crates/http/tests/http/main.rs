@@ -7,6 +7,7 @@ mod client;
 #[path = "../common/mod.rs"]
 mod common;
 mod dial;
+mod door;
 mod drain;
 mod framing;
 mod host;

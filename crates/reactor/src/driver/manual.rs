@@ -132,7 +132,20 @@ impl Manual {
     ///
     /// [`ErrorKind::ConnectionRefused`] when nobody listens there.
     pub fn connect(&self, to: impl Into<Address>) -> io::Result<Peer> {
-        Ok(Peer::new(self.0.borrow_mut().connect(&to.into())?))
+        Ok(Peer::new(self.0.borrow_mut().connect(&to.into(), None)?))
+    }
+
+    /// The same from an address that the test chooses.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Manual::connect).
+    pub fn connect_from(
+        &self,
+        from: impl Into<Address>,
+        to: impl Into<Address>,
+    ) -> io::Result<Peer> {
+        Ok(Peer::new(self.0.borrow_mut().connect(&to.into(), Some(from.into()))?))
     }
 
     /// Listens, as somebody outside of the reactor. Port 0 takes one that is free.
@@ -348,7 +361,7 @@ impl World {
         match &mut pending.op {
             Op::Connect { to } => {
                 let to = to.clone();
-                let connected = self.connect(&to);
+                let connected = self.connect(&to, None);
                 Some(connected.map(|memory| Done::Connected(Socket(Kind::Memory(memory)))))
             }
             Op::Accept { listener: Socket(Kind::Memory(memory)), wait } => match memory.accept() {
@@ -486,15 +499,15 @@ impl World {
     }
 
     /// Makes both ends, queues one at the listener and gives the other.
-    fn connect(&mut self, to: &Address) -> io::Result<Rc<Memory>> {
+    fn connect(&mut self, to: &Address, from: Option<Address>) -> io::Result<Rc<Memory>> {
         let listener = self.listeners.get(to).and_then(Weak::upgrade);
         let listener = listener.ok_or(ErrorKind::ConnectionRefused)?;
-        let from = match to {
+        let from = from.unwrap_or_else(|| match to {
             Address::Ip(_) => {
                 Address::Ip(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), self.port()))
             }
             Address::Unix(_) => UnixAddr::Unnamed.into(),
-        };
+        });
         let (ours, theirs) = Memory::pair(&self.open, from, to.clone(), self.capacity);
         match listener.queue(theirs) {
             Listening::Yes => Ok(ours),

@@ -1,0 +1,262 @@
+//! Who is served when a server is full.
+
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use thence_core::{Deferred, Trigger};
+use thence_http::{ConnectionRef, Request, Response, Server, ServerHandle};
+use thence_reactor::driver::manual::Peer;
+
+use crate::common::world::{ANY, ASK, INSTANT, World, secs, whole};
+
+const POST: &str = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n";
+
+/// A server with a few places. It answers at once, or for `/wait` when the test says so.
+struct Small {
+    world: World,
+    server: ServerHandle,
+    waiting: Rc<RefCell<Vec<Trigger<Response>>>>,
+    seen: Rc<RefCell<Option<ConnectionRef>>>,
+    port: Cell<u16>,
+}
+
+impl Small {
+    fn new(places: usize) -> Self {
+        let world = World::new();
+        let (waiting, seen) = (Rc::<RefCell<Vec<_>>>::default(), Rc::<RefCell<_>>::default());
+        let (wait, see) = (waiting.clone(), seen.clone());
+        let server = Server::bind(ANY).unwrap().max_connections(places);
+        let server = server.serve(move |request: Request| {
+            see.replace(Some(request.connection()));
+            if request.uri().path() != "/wait" {
+                return request.into_inner().into_body().collect(9).map(|_| whole());
+            }
+            let (trigger, answer) = Deferred::new();
+            wait.borrow_mut().push(trigger);
+            answer
+        });
+        Small { world, server, waiting, seen, port: Cell::new(1) }
+    }
+
+    fn connect(&mut self) -> Peer {
+        self.world.connect(&self.server)
+    }
+
+    fn connect_from(&mut self, address: &str) -> Peer {
+        self.port.set(self.port.get() + 1);
+        let from = SocketAddr::new(address.parse::<IpAddr>().unwrap(), self.port.get());
+        let peer = self.world.manual.connect_from(from, self.server.local_addr()).unwrap();
+        self.world.settle();
+        peer
+    }
+
+    fn is_served(&mut self, peer: &Peer) -> bool {
+        self.world.tell(peer, ASK).ends_with("whole")
+    }
+
+    fn is_closed(&mut self, peer: &Peer) -> bool {
+        self.world.settle();
+        peer.is_at_end() || peer.is_reset()
+    }
+
+    /// Has a request under way.
+    fn wait(&mut self, peer: &Peer) {
+        let heard = self.world.tell(peer, "GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(heard, "");
+    }
+
+    fn answer(&mut self) {
+        let trigger = self.waiting.borrow_mut().remove(0);
+        trigger.fire(whole());
+        self.world.settle();
+    }
+
+    fn counts(&self) -> (usize, u64, u64, bool) {
+        (self.server.connections(), self.server.shed(), self.server.waited(), self.server.is_full())
+    }
+}
+
+#[test]
+fn who_comes_to_a_full_server_gets_the_place_of_the_oldest_that_is_idle() {
+    let mut small = Small::new(3);
+    let old: Vec<_> = (0..3).map(|_| small.connect()).collect();
+    for peer in &old {
+        assert!(small.is_served(peer));
+    }
+    small.world.pass(secs(1));
+    for n in 0..3 {
+        // The ones that are left are used, which makes none of them younger.
+        for peer in &old[n..] {
+            assert!(small.is_served(peer));
+        }
+        let new = small.connect();
+        assert!(small.is_closed(&old[n]), "{n}");
+        assert!(small.is_served(&new));
+        assert_eq!(small.counts(), (3, n as u64 + 1, 0, false));
+        small.world.pass(secs(1));
+        // It stays: a younger one than those of the first three that are left.
+        std::mem::forget(new);
+    }
+}
+
+#[test]
+fn what_is_being_read_answered_or_taken_is_not_cut_for_it() {
+    let mut small = Small::new(3);
+    small.world.manual.set_capacity(1000);
+    let [answered, uploads, slow] = [(); 3].map(|()| small.connect());
+    small.wait(&answered);
+    assert_eq!(small.world.tell(&uploads, &format!("{POST}up")), "");
+    // What it was sent does not fit into the connection.
+    let many = ASK.repeat(30);
+    assert_eq!(slow.send(&many), many.len());
+    small.world.pass_slowly(secs(2));
+    let new = small.connect();
+    small.world.pass_slowly(secs(2));
+    assert_eq!(small.counts(), (3, 0, 1, true));
+    assert_eq!(small.world.tell(&new, ASK), "");
+
+    // The first that ends leaves its place.
+    small.answer();
+    assert!(small.world.hear(&answered).ends_with("whole"));
+    small.world.pass(Duration::from_millis(100));
+    assert!(small.is_closed(&answered));
+    assert!(small.world.hear(&new).ends_with("whole"));
+    assert_eq!(small.counts(), (3, 1, 1, false));
+    assert!(small.world.tell(&uploads, "ld").ends_with("whole"));
+    let mut heard = String::new();
+    for _ in 0..20 {
+        heard += &small.world.hear(&slow);
+    }
+    assert_eq!(heard.matches("whole").count(), 30);
+}
+
+#[test]
+fn half_a_head_and_silence_count_as_nothing_after_a_second() {
+    for begin in ["", "GET / HTTP/1.1\r\nHos"] {
+        let mut small = Small::new(1);
+        let first = small.connect();
+        assert_eq!(small.world.tell(&first, begin), "");
+        let second = small.connect();
+        small.world.pass(secs(1) - INSTANT);
+        assert_eq!((small.is_closed(&first), small.counts()), (false, (1, 0, 1, true)));
+        small.world.pass(INSTANT);
+        assert!(small.is_closed(&first));
+        assert!(small.is_served(&second));
+
+        // Half of a later head has its second from its first byte on.
+        small.world.pass(secs(5));
+        assert_eq!(small.world.tell(&second, "GET"), "");
+        let third = small.connect();
+        small.world.pass(secs(1) - INSTANT);
+        assert!(!small.is_closed(&second));
+        small.world.pass(secs(1));
+        assert!(small.is_closed(&second));
+        assert!(small.is_served(&third));
+    }
+}
+
+#[test]
+fn a_connection_that_its_handler_keeps_stays() {
+    let mut small = Small::new(2);
+    let [kept, other] = [(); 2].map(|()| small.connect());
+    for peer in [&other, &kept] {
+        assert!(small.is_served(peer));
+    }
+    let seen = small.seen.take().unwrap();
+    seen.keep(true);
+    assert!(seen.is_kept() && seen.is_idle());
+    small.world.pass(secs(1));
+    let third = small.connect();
+    assert!(!small.is_closed(&kept) && small.is_closed(&other) && small.is_served(&third));
+    small.wait(&third);
+    let fourth = small.connect();
+    small.world.pass(secs(2));
+    assert_eq!(small.counts(), (2, 1, 1, true));
+    // Until it is kept no more.
+    seen.keep(false);
+    assert!(small.is_closed(&kept) && small.is_served(&fourth));
+    small.answer();
+}
+
+#[test]
+fn one_address_does_not_push_out_the_others() {
+    let mut small = Small::new(6);
+    let others: Vec<_> =
+        ["10.0.0.1", "10.0.0.2", "2001:db8:0:1::1"].map(|from| small.connect_from(from)).into();
+    // One network of IPv6 is one client.
+    let mut hoard: Vec<_> =
+        (0..3).map(|n| small.connect_from(&format!("2001:db8:0:2::{n}"))).collect();
+    for peer in others.iter().chain(&hoard) {
+        assert!(small.is_served(peer));
+    }
+    small.world.pass(secs(1));
+    for n in 0..20 {
+        let new = small.connect_from(&format!("2001:db8:0:2:{n}::"));
+        assert!(small.is_closed(&hoard.remove(0)), "{n}");
+        assert!(small.is_served(&new));
+        hoard.push(new);
+        small.world.pass(Duration::from_millis(1100));
+        // They time out otherwise.
+        for peer in others.iter().chain(&hoard) {
+            assert!(small.is_served(peer));
+        }
+    }
+    // Somebody else pushes out one of the hoard, too.
+    let another = small.connect_from("10.0.0.3");
+    assert!(small.is_closed(&hoard[0]) && small.is_served(&another));
+    assert!(others.iter().all(|peer| !peer.is_at_end() && !peer.is_reset()));
+}
+
+#[test]
+fn a_request_that_is_here_is_answered_though_its_place_is_needed() {
+    let mut small = Small::new(1);
+    let first = small.connect();
+    assert!(small.is_served(&first));
+    small.world.pass(secs(1));
+    // In the same turn, as far as the server can tell.
+    first.send(ASK);
+    let second = small.world.manual.connect(small.server.local_addr()).unwrap();
+    second.send(ASK);
+    let answer = small.world.hear(&first);
+    assert!(answer.ends_with("whole"), "{answer:?}");
+    small.world.pass(secs(2));
+    assert!(small.world.hear(&second).ends_with("whole"));
+}
+
+#[test]
+fn a_flood_of_silent_connections_leaves_a_place_for_whoever_asks() {
+    let mut small = Small::new(50);
+    let mut flood = Vec::new();
+    for n in 0..40_u32 {
+        for _ in 0..10 {
+            flood.push(small.connect_from("10.9.9.9"));
+        }
+        small.world.pass(Duration::from_millis(150));
+        let client = small.connect_from(&format!("10.1.1.{n}"));
+        small.world.pass(secs(2));
+        assert!(small.is_served(&client), "{n}");
+    }
+    assert_eq!(small.server.connections(), 50);
+}
+
+#[test]
+fn a_full_server_that_closes_serves_who_waits() {
+    let mut small = Small::new(1);
+    let first = small.connect();
+    small.wait(&first);
+    let second = small.connect();
+    assert_eq!(small.world.tell(&second, ASK), "");
+    small.server.close();
+    small.world.pass(secs(3));
+    assert!(!small.server.ended().is_ready());
+    small.answer();
+    assert!(small.world.hear(&first).contains("connection: close"));
+    drop(first);
+    let answer = small.world.hear(&second);
+    assert!(answer.ends_with("whole"), "{answer:?} {:?}", small.counts());
+    drop(second);
+    small.world.pass_slowly(secs(2));
+    assert!(small.server.ended().is_ready());
+}
