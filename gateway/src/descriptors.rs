@@ -28,7 +28,7 @@ impl Descriptors {
 }
 
 /// Raises the soft bound of this process as far as `needed`, if its hard bound lets it.
-pub fn raise(needed: u64) {
+fn raise(needed: u64) {
     let bounds = Descriptors::read();
     let raised = bounds.raised(needed);
     if raised != bounds.soft {
@@ -37,6 +37,18 @@ pub fn raise(needed: u64) {
             tracing::warn!("the bound on open files could not be raised: {error}");
         }
     }
+}
+
+/// The limits as far as this process' descriptors reach, once they are raised as far as they can be:
+/// at a table that is full somebody is closed for the next client, at a bound of the operating
+/// system nobody is.
+pub fn fitted(mut limits: Limits) -> Limits {
+    raise(needed(&limits));
+    if let Some(soft) = Descriptors::read().soft {
+        limits.connections = usize::try_from(clients(soft, &limits)).unwrap_or(usize::MAX).max(1);
+        limits.upstream_connections = limits.upstream_connections.min(limits.connections);
+    }
+    limits
 }
 
 /// What a gateway with these limits needs: every client, every connection to the upstream, and its

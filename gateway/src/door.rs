@@ -1,8 +1,24 @@
 //! Who was turned away for want of room: counted, and said once a second at most.
 
-use std::{cell::Cell, fmt::Write as _, time::Duration, time::Instant};
+use std::{
+    cell::Cell,
+    fmt::Write as _,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use thence::now;
+use thence::{Deferred, Never, every, http::ServerHandle, now};
+
+/// Counts what the server does when it is full, and says now and then who was turned away.
+pub fn watch(door: Rc<Door>, server: ServerHandle) {
+    let (shed, waited) = (Cell::new(0), Cell::new(0));
+    every(SAY_EVERY, move || {
+        door.turned(Turned::Connection, server.shed() - shed.replace(server.shed()));
+        door.turned(Turned::Waited, server.waited() - waited.replace(server.waited()));
+        door.say();
+        Deferred::<(), Never>::ok(())
+    });
+}
 
 /// What there was no room for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +102,7 @@ impl Door {
     }
 }
 
+const SAY_EVERY: Duration = Duration::from_secs(1);
 /// For so long `readyz` says that it was crowded.
 const RECENT: Duration = Duration::from_secs(5);
 

@@ -72,7 +72,7 @@ impl Gate {
 
     fn serve(self: &Rc<Self>, request: Request, visit: Rc<Visit>) -> Deferred<Response, Never> {
         let hung_up = request.hang_up();
-        visit.hears(request.interim());
+        visit.came_by(request.connection(), request.interim());
         let came = Came {
             peer: request.peer_addr().ip(),
             is_tls: request.tls().is_some(),
@@ -165,6 +165,7 @@ impl Gate {
         visit: &Rc<Visit>,
     ) -> Deferred<Response, Denied> {
         visit.of_account(session.account.as_str());
+        visit.keep_connection(true);
         let head = match self.outgoing(session, asked, came, visit) {
             Ok(head) => head,
             Err(refusal) => return Deferred::err(refusal.into()),
@@ -241,6 +242,9 @@ impl Gate {
     /// is in the request's own line.
     fn upstream_request_failure(&self, denied: Denied, visit: &Rc<Visit>) -> Response {
         let Denied { refusal, failure } = denied;
+        if refusal == Refusal::NoSession {
+            visit.keep_connection(false);
+        }
         let is_clients = visit.has_left() || visit.body_failure().is_some();
         if let Some(failure) = failure
             && !is_clients

@@ -11,7 +11,7 @@ use std::{
 };
 
 use thence::{
-    Deferred, Failure, Never, Reactor, Report, draining, every,
+    Failure, Never, Reactor, Report, draining,
     http::{Request, Server},
     reactor::net::tls::Certificates,
     set_failure_hook,
@@ -24,7 +24,7 @@ use crate::{
     certificates,
     demo::{self, Greeting},
     demo_upstream, descriptors,
-    door::Door,
+    door::{self, Door},
     exit::{Exit, Trouble},
     gate::Gate,
     limits::Limits,
@@ -53,8 +53,7 @@ pub fn serve(asked: Serve) -> Result<Exit, Trouble> {
 }
 
 fn run(asked: Serve, log: &LogWriter) -> Result<Exit, Trouble> {
-    let limits = Limits::default();
-    descriptors::raise(descriptors::needed(&limits));
+    let limits = descriptors::fitted(Limits::default());
     let mut reactor =
         Reactor::builder().drain(limits.drain).build().map_err(|failure| cannot_run(&failure))?;
     // Before anything that takes time: a signal to reload must not kill a gateway that starts.
@@ -166,12 +165,8 @@ async fn main(with: Listening) -> Result<(), Failure> {
         gate.respond(request).map_err(|never: Never| match never {})
     });
     sessions.keep_house();
-    memory::give_back_after_storms(serving);
-    let saying = door.clone();
-    every(SAY_EVERY, move || {
-        saying.say();
-        Deferred::<(), Never>::ok(())
-    });
+    memory::give_back_after_storms(serving.clone());
+    door::watch(door, serving);
     started.set(true);
 
     if is_demo {
@@ -263,5 +258,4 @@ fn cannot_run(failure: &Failure) -> Trouble {
     )
 }
 
-const SAY_EVERY: Duration = Duration::from_secs(1);
 const LOG_PATIENCE: Duration = Duration::from_secs(1);

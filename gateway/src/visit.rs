@@ -11,7 +11,7 @@ use std::{
 use http::{HeaderMap, Method, StatusCode, Uri, header};
 use thence::{
     Canceller,
-    http::{Body, Interim},
+    http::{Body, ConnectionRef, Interim},
     now,
 };
 
@@ -58,7 +58,7 @@ pub struct Visit {
     /// What was wrong with the client's body, which is no failure of the upstream.
     body: Cell<Option<Refusal>>,
     work: RefCell<Option<Canceller>>,
-    interim: RefCell<Option<Interim>>,
+    came_by: RefCell<Option<(ConnectionRef, Interim)>>,
     /// What ends it with its session, from the moment on at which it has one.
     watched: RefCell<Option<(Switch, Watching)>>,
     /// Whether its session ended before its answer began.
@@ -91,7 +91,7 @@ impl Visit {
             cut: Cell::new(false),
             body: Cell::new(None),
             work: RefCell::new(None),
-            interim: RefCell::new(None),
+            came_by: RefCell::new(None),
             watched: RefCell::new(None),
             orphaned: Cell::new(false),
             accept: accept.map(|line| (header::ACCEPT, line)).collect(),
@@ -149,9 +149,17 @@ impl Visit {
         self.orphaned.get()
     }
 
-    /// What its client can be told before the answer.
-    pub fn hears(&self, interim: Interim) {
-        self.interim.replace(Some(interim));
+    /// The connection it came by, and what its client can be told on it before the answer.
+    pub fn came_by(&self, connection: ConnectionRef, interim: Interim) {
+        self.came_by.replace(Some((connection, interim)));
+    }
+
+    /// Whether its connection has a place even when many others want one: those without a session
+    /// cannot push out those with one.
+    pub fn keep_connection(&self, is_kept: bool) {
+        if let Some((connection, _)) = &*self.came_by.borrow() {
+            connection.keep(is_kept);
+        }
     }
 
     /// The upstream has said something before its answer. 100 is ours to say, and no protocol is
@@ -160,7 +168,7 @@ impl Visit {
         if head.status() == StatusCode::CONTINUE {
             return;
         }
-        if let Some(interim) = &*self.interim.borrow() {
+        if let Some((_, interim)) = &*self.came_by.borrow() {
             // It is advice: whether it can be told is not asked.
             interim.send(head.status(), &headers::before_answer(head.headers()));
         }

@@ -101,6 +101,11 @@ impl Line {
         self.exchange.get()
     }
 
+    /// The number of the request that was read last.
+    pub(crate) fn exchange(&self) -> u64 {
+        self.exchange.get()
+    }
+
     /// Its answer goes to hyper.
     pub(crate) fn begin_answer(&self) {
         self.awaits_head.set(false);

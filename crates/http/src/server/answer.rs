@@ -45,7 +45,8 @@ where
     let is_head = request.method() == Method::HEAD;
     let is_connect = request.method() == Method::CONNECT;
     let is_expected = Rc::new(Cell::new(is_expected(&request)));
-    let line = Some(&client.line).filter(|_| request.version() >= Version::HTTP_11);
+    client.knows_interim.set(request.version() >= Version::HTTP_11);
+    let line = Some(&client.line).filter(|_| client.knows_interim.get());
     let interim = Interim::new(line, client.line.begin_exchange(), is_expected.clone());
     let (head, incoming) = request.into_parts();
     let idle = shared.options.body;

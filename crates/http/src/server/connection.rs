@@ -17,7 +17,7 @@ use thence_reactor::{after, now};
 use super::answer::answer;
 use super::door::Door;
 use super::opening::{self, Over, Tls};
-use super::patience::{HalfClosed, Patience, linger};
+use super::patience::{Asking, HalfClosed, Patience, linger};
 use super::rest::{Rest, Told};
 use super::seat::Seat;
 use super::{GRACE, HungUp, Live, Request, Response, Shared};
@@ -35,6 +35,8 @@ pub(super) struct Client {
     pub(super) hung_up: RefCell<Option<HungUp>>,
     /// Whether the head of its answer has gone out.
     pub(super) is_answering: Cell<bool>,
+    /// Whether the client of that request knows interim answers: HTTP/1.0 has none.
+    pub(super) knows_interim: Cell<bool>,
 }
 
 /// Serves one connection until it is closed.
@@ -83,6 +85,7 @@ where
             seat: seat.clone(),
             hung_up: RefCell::default(),
             is_answering: Cell::default(),
+            knows_interim: Cell::default(),
         });
         converse(&shared, &handler, &client, &mut over).await;
         if !seat.is_given_up() {
@@ -132,6 +135,7 @@ where
         let mut is_ending = false;
         let mut patience = Patience::new(options.body);
         let mut half_closed = HalfClosed::default();
+        let mut asking = Asking::default();
         let served = poll_fn(|cx| {
             let mut polled = Pin::new(&mut *connection).poll(cx);
             // After that: a request that is here already is answered.
@@ -154,6 +158,12 @@ where
                     Poll::Ready(Err(_)) => return Poll::Ready(Served::Left("it broke")),
                     Poll::Ready(Ok(())) => {
                         client.may_have_left();
+                        if !client.is_answering.get() && client.knows_interim.get() {
+                            asking.ask(cx, &client.line);
+                            if let Poll::Ready(Err(_)) = client.line.stream.poll_flush(cx) {
+                                return Poll::Ready(Served::Left("its client has left"));
+                            }
+                        }
                         if client.is_answering.get() && half_closed.is_over(cx, &client.line) {
                             let why = "its client sends no more, and there is nothing for it";
                             return Poll::Ready(Served::Left(why));

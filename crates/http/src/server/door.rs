@@ -56,6 +56,7 @@ pub(super) struct Group(u128);
 #[derive(Default)]
 struct Members {
     open: usize,
+    kept: usize,
     /// Those that seem to have nothing in flight, the oldest first.
     idle: BTreeSet<u64>,
 }
@@ -123,6 +124,25 @@ impl Door {
         if seat.standing() == Standing::Out && !seat.is_kept() {
             self.table.borrow_mut().list(seat);
             self.make_known();
+        }
+    }
+
+    /// Whether one more of its address can be kept; then it counts as kept.
+    pub(super) fn keeps(&self, seat: &Seat) -> bool {
+        let most = (self.places / 8).max(1);
+        let mut table = self.table.borrow_mut();
+        let Some(members) = table.groups.get_mut(&Group::of(seat.peer_addr().ip())) else {
+            return false;
+        };
+        let is_kept = members.kept < most;
+        members.kept += usize::from(is_kept);
+        is_kept
+    }
+
+    pub(super) fn keeps_no_more(&self, seat: &Seat) {
+        let mut table = self.table.borrow_mut();
+        if let Some(members) = table.groups.get_mut(&Group::of(seat.peer_addr().ip())) {
+            members.kept = members.kept.saturating_sub(1);
         }
     }
 
@@ -247,6 +267,7 @@ impl Table {
         let group = Group::of(seat.peer_addr().ip());
         self.change(group, |members| {
             members.open -= 1;
+            members.kept -= usize::from(seat.is_kept() && members.kept > 0);
             members.idle.remove(&id);
         });
     }

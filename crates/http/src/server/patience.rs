@@ -86,6 +86,32 @@ impl HalfClosed {
     }
 }
 
+/// Asks a client that has said it sends no more, and waits for its answer, whether it is there: 102
+/// (RFC 2518 §10.1) is nothing to one that reads, and one that has closed its connection resets it.
+#[derive(Default)]
+pub(super) struct Asking {
+    again: Option<Sleep>,
+    asked: u32,
+}
+
+impl Asking {
+    /// Asks, if it is time to. What comes of it shows at the connection a little later; wakes whoever
+    /// asks then.
+    pub(super) fn ask(&mut self, cx: &mut Context<'_>, line: &Line) {
+        loop {
+            if let Some(again) = &mut self.again
+                && Pin::new(again).poll(cx).is_pending()
+            {
+                return;
+            }
+            line.interject(line.exchange(), PROCESSING.into());
+            let wait = ASK_AGAIN.saturating_mul(1 << self.asked.min(7));
+            self.asked += 1;
+            self.again = Some(sleep(wait));
+        }
+    }
+}
+
 /// Lets the client read to the end before the connection goes (RFC 9112 §9.6): closing over bytes
 /// that nobody read resets it, and an answer that is still on its way is lost with it (rule 27).
 pub(super) async fn linger(line: &Line, limit: Duration) {
@@ -120,6 +146,9 @@ pub(super) async fn linger(line: &Line, limit: Duration) {
     .await;
 }
 
+const PROCESSING: &str = "HTTP/1.1 102 Processing\r\n\r\n";
+/// Twice as long each time, up to 128 times.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a client may send nothing, once it has the last answer, before it closes.

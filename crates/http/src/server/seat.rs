@@ -36,13 +36,23 @@ impl ConnectionRef {
 
     /// Whether it is kept when the server is full: it is not closed to make room for somebody else
     /// while it has nothing in flight. For clients that are known to be worth it, such as those with
-    /// a session.
+    /// a session. An address (of IPv6: a network of 64 bits) keeps an eighth of the places at most;
+    /// beyond that it is not kept, whatever is said.
     pub fn keep(&self, is_kept: bool) {
-        self.0.is_kept.set(is_kept);
+        if is_kept == self.0.is_kept.get() {
+            return;
+        }
+        let is_granted = !is_kept || self.0.door.upgrade().is_some_and(|door| door.keeps(&self.0));
+        if is_granted {
+            self.0.is_kept.set(is_kept);
+            if !is_kept && let Some(door) = self.0.door.upgrade() {
+                door.keeps_no_more(&self.0);
+            }
+        }
         self.0.reconsider();
     }
 
-    /// Whether [`ConnectionRef::keep`] said so last.
+    /// Whether it is kept.
     pub fn is_kept(&self) -> bool {
         self.0.is_kept.get()
     }

@@ -181,6 +181,31 @@ fn a_connection_that_its_handler_keeps_stays() {
 }
 
 #[test]
+fn one_address_keeps_an_eighth_of_the_places_and_no_more() {
+    let mut small = Small::new(16);
+    let peers: Vec<_> = (0..16).map(|_| small.connect_from("192.0.2.1")).collect();
+    let mut refs = Vec::new();
+    for peer in &peers {
+        assert!(small.is_served(peer));
+        let connection = small.seen.take().unwrap();
+        connection.keep(true);
+        refs.push(connection);
+    }
+    let kept = |refs: &[ConnectionRef]| refs.iter().filter(|one| one.is_kept()).count();
+    assert_eq!(kept(&refs), 2);
+    // A place that is not kept any more is another's to keep.
+    refs[0].keep(false);
+    refs[5].keep(true);
+    assert_eq!(kept(&refs), 2);
+    small.world.pass(secs(1));
+    let new = small.connect_from("192.0.2.2");
+    assert!(small.is_served(&new));
+    small.seen.take().unwrap().keep(true);
+    assert!(small.is_closed(&peers[0]));
+    assert_eq!(small.counts(), (16, 1, 0, false));
+}
+
+#[test]
 fn one_address_does_not_push_out_the_others() {
     let mut small = Small::new(6);
     let others: Vec<_> =
