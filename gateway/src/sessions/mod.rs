@@ -188,11 +188,11 @@ impl Sessions {
     }
 }
 
-/// Ends a look-up whose time is up, after some turns of the loop: an answer that waits for a loop
-/// with much to do is no store that does not answer.
+/// Ends a look-up whose time is up, after some turns of the loop (what is due at once is in the
+/// next): an answer that waits for a loop with much to do is no store that does not answer.
 fn give_up(interrupt: Interrupt<Found, Failure>, turns: u32) {
     match turns.checked_sub(1) {
-        Some(turns) => after(TURN).done(move |()| give_up(interrupt, turns)),
+        Some(turns) => after(Duration::ZERO).done(move |()| give_up(interrupt, turns)),
         None => interrupt.settle(Outcome::Err(Late.into())),
     }
 }
@@ -211,5 +211,3 @@ impl std::error::Error for Late {}
 
 /// Enough for the batch before, for its own, and for the answers of both.
 const LATE_TURNS: u32 = 4;
-/// The next turn, on a loop that has nothing to do.
-const TURN: Duration = Duration::from_millis(1);

@@ -52,7 +52,7 @@ impl Bench {
         self.turn();
     }
 
-    /// So many milliseconds, and those turns in which a late answer would still be taken.
+    /// So many milliseconds, and the turns in which a late answer would still be taken.
     fn late_turns(&mut self, millis: u32) {
         for _ in 0..millis + 5 {
             self.world.advance(Duration::from_millis(1));
