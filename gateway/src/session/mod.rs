@@ -20,9 +20,9 @@ pub use self::{
     account::Account,
     cookie::{Cookie, Presented},
     error::StoreError,
-    row::{Row, State},
+    row::{Found, Row, Session, State},
     stamp::{Span, Stamp},
-    store::{Found, Life, Session, Store},
+    store::{Life, Store},
     survey::Survey,
     token::{Handle, MacKey, RowKey, SessionId},
 };

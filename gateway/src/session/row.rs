@@ -1,4 +1,4 @@
-//! A session's row, and what it is worth.
+//! A session's row, what it is worth, and what a look-up makes of it.
 
 use super::{
     Account, Span, Stamp,
@@ -54,6 +54,49 @@ pub enum State {
     Live,
     /// Somebody ended it.
     Revoked,
+}
+
+/// What a look-up found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Found {
+    /// A session one of whose clocks has run out.
+    Expired,
+    /// A session in force.
+    Live(Session),
+    /// No row.
+    Missing,
+    /// A session somebody ended.
+    Revoked,
+}
+
+impl Found {
+    pub(super) fn of(row: Option<RawRow>, now: Stamp) -> Result<Self, StoreError> {
+        let Some(row) = row.map(RawRow::checked).transpose()? else { return Ok(Self::Missing) };
+        Ok(match row.state(now) {
+            State::Revoked => Self::Revoked,
+            State::Expired => Self::Expired,
+            State::Live => Self::Live(Session {
+                key: row.key,
+                touch: row.touch_is_due(now),
+                account: row.account,
+                handle: row.handle,
+            }),
+        })
+    }
+}
+
+/// A session in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// What the store knows it by.
+    pub key: RowKey,
+    /// Whose it is.
+    pub account: Account,
+    /// Its public name.
+    pub handle: Handle,
+    /// Whether its idle clock should be moved now (S4: at most every max(60 s, idle / 20)).
+    pub touch: bool,
 }
 
 /// A row as SQLite gives it.

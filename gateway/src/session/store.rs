@@ -14,7 +14,7 @@ use super::{
     anchor::{Anchor, Identity},
     error::StoreError,
     key,
-    row::{COLUMNS, RawRow, Row, State},
+    row::{COLUMNS, Found, RawRow, Row},
     schema,
     token::{Handle, MacKey, RowKey, SessionId},
 };
@@ -351,49 +351,6 @@ pub struct Life {
     pub absolute: Span,
     /// From the last request, if requests matter.
     pub idle: Option<Span>,
-}
-
-/// What a look-up found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Found {
-    /// A session one of whose clocks has run out.
-    Expired,
-    /// A session in force.
-    Live(Session),
-    /// No row.
-    Missing,
-    /// A session somebody ended.
-    Revoked,
-}
-
-impl Found {
-    fn of(row: Option<RawRow>, now: Stamp) -> Result<Self, StoreError> {
-        let Some(row) = row.map(RawRow::checked).transpose()? else { return Ok(Self::Missing) };
-        Ok(match row.state(now) {
-            State::Revoked => Self::Revoked,
-            State::Expired => Self::Expired,
-            State::Live => Self::Live(Session {
-                key: row.key,
-                touch: row.touch_is_due(now),
-                account: row.account,
-                handle: row.handle,
-            }),
-        })
-    }
-}
-
-/// A session in force.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
-    /// What the store knows it by.
-    pub key: RowKey,
-    /// Whose it is.
-    pub account: Account,
-    /// Its public name.
-    pub handle: Handle,
-    /// Whether its idle clock should be moved now (S4: at most every max(60 s, idle / 20)).
-    pub touch: bool,
 }
 
 /// What a sweep did.

@@ -2,13 +2,14 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::HeaderMap;
-use thence::{Deferred, DeferredExt as _, Elapsed, Failure, Lock, now, offload};
+use thence::{Deferred, Failure, Interrupt, Lock, Outcome, after, now, offload};
 
 pub use self::{
     desk::{Crowded, Desk},
@@ -139,7 +140,12 @@ impl Sessions {
     }
 
     fn find(&self, key: RowKey) -> Deferred<Found> {
-        self.desk.find(key).named("look the session up").timeout(LOOKUP_DEADLINE)
+        let (interrupt, found) = self.desk.find(key).named("look the session up").interruptible();
+        let deadline = after(LOOKUP_DEADLINE);
+        let unset = deadline.canceller();
+        interrupt.on_over(move || unset.cancel());
+        deadline.done(move |()| give_up(interrupt, LATE_TURNS));
+        found
     }
 
     fn write<T: Send + 'static>(
@@ -176,8 +182,32 @@ impl Sessions {
     }
 
     fn failed(&self, failure: &Failure, began: Instant) {
-        let shed = failure.is::<Crowded>() || failure.is::<Elapsed>();
+        let shed = failure.is::<Crowded>() || failure.is::<Late>();
         let result = if shed { Lookup::Shed } else { Lookup::Error };
         self.metrics.lookup(result, Some(now().saturating_duration_since(began)));
     }
 }
+
+/// Ends a look-up whose time is up, after some turns of the loop (what is due at once is in the
+/// next): an answer that waits for a loop with much to do is no store that does not answer.
+fn give_up(interrupt: Interrupt<Found, Failure>, turns: u32) {
+    match turns.checked_sub(1) {
+        Some(turns) => after(Duration::ZERO).done(move |()| give_up(interrupt, turns)),
+        None => interrupt.settle(Outcome::Err(Late.into())),
+    }
+}
+
+/// The store did not answer within [`LOOKUP_DEADLINE`].
+#[derive(Clone, Copy, Debug)]
+pub struct Late;
+
+impl fmt::Display for Late {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the session store did not answer within {LOOKUP_DEADLINE:?}")
+    }
+}
+
+impl std::error::Error for Late {}
+
+/// Enough for the batch before, for its own, and for the answers of both.
+const LATE_TURNS: u32 = 4;

@@ -52,6 +52,14 @@ impl Bench {
         self.turn();
     }
 
+    /// So many milliseconds, and the turns in which a late answer would still be taken.
+    fn late_turns(&mut self, millis: u32) {
+        for _ in 0..millis + 5 {
+            self.world.advance(Duration::from_millis(1));
+            self.turn();
+        }
+    }
+
     fn turn(&mut self) {
         self.reactor.turn(Some(Duration::ZERO)).unwrap();
     }
@@ -105,11 +113,27 @@ fn a_look_up_that_takes_too_long_is_no_401() {
     bench.world.advance(Duration::from_millis(249));
     bench.turn();
     assert!(!asked.is_ready());
-    bench.world.advance(Duration::from_millis(2));
-    bench.turn();
+    bench.late_turns(2);
     assert_eq!(bench.end(asked), Err(Refusal::StoreDown));
     assert!(bench.counted("shed"));
     assert_eq!(bench.world.jobs_waiting(), 0, "nobody asks the store for it any more");
+}
+
+#[test]
+fn an_answer_that_waits_for_a_busy_loop_is_taken_though_its_time_is_up() {
+    let mut bench = Bench::new(8);
+    let cookies = [0; 3].map(|_| bench.cookie());
+    // The third waits for a batch of its own.
+    let asked = cookies.each_ref().map(|cookie| bench.ask(Some(cookie)));
+    // The store answers while the loop does something else for a second, twice.
+    for _ in 0..2 {
+        while bench.world.run_job() {}
+        bench.world.advance(Duration::from_secs(1));
+        bench.turn();
+    }
+    for asked in asked {
+        bench.end(asked).unwrap();
+    }
 }
 
 #[test]
