@@ -205,6 +205,10 @@ impl Driver for Manual {
         world.order.retain(|pending| *pending != key);
     }
 
+    fn unsent(&self, key: Key) -> usize {
+        self.0.borrow().ops.get(key).map_or(0, Pending::unsent)
+    }
+
     fn turn(
         &mut self,
         wait: Option<Duration>,

@@ -63,6 +63,9 @@ pub trait Driver: 'static {
     /// result was there first. A key that names nothing any more is ignored.
     fn cancel(&mut self, key: Key);
 
+    /// How many bytes an operation holds and has not sent; 0 of one that has ended.
+    fn unsent(&self, key: Key) -> usize;
+
     /// Takes up what has ended, at most [`COMPLETIONS_PER_TURN`], and appends it to `completions`.
     /// With nothing to report it waits, at most `wait`, for ever on `None`.
     ///

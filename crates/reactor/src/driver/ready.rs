@@ -338,6 +338,10 @@ impl Driver for Ready {
         }
     }
 
+    fn unsent(&self, key: Key) -> usize {
+        self.ops.get(key).map_or(0, Pending::unsent)
+    }
+
     fn turn(
         &mut self,
         wait: Option<Duration>,

@@ -57,6 +57,11 @@ impl Outbound {
         self.len
     }
 
+    /// Of those, what the driver has not sent. It asks `held` how much of an operation that is.
+    pub(super) fn unsent(&self, held: impl FnOnce(Key) -> usize) -> usize {
+        self.len - self.sending_len + self.op.map_or(0, held)
+    }
+
     /// Whether the operating system has everything.
     pub(super) fn is_idle(&self) -> bool {
         self.is_settled() && !self.is_sending()

@@ -108,6 +108,12 @@ impl Transport {
         self.0.abort();
     }
 
+    /// How many bytes that were written the operating system does not have yet. While they stay as
+    /// many, the other end takes nothing.
+    pub fn unsent(&self) -> usize {
+        self.0.unsent()
+    }
+
     /// The address of the other end.
     ///
     /// # Errors

@@ -77,6 +77,10 @@ impl Connection {
         Poll::Ready(Ok(taken))
     }
 
+    pub(in crate::net) fn unsent(&self) -> usize {
+        self.writing.borrow().unsent(|op| self.hub.driver.borrow().unsent(op))
+    }
+
     pub(in crate::net) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut writing = self.writing.borrow_mut();
         if let Some(broken) = &writing.error {

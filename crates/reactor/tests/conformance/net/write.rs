@@ -34,6 +34,7 @@ impl Full {
         let first = watch(ours.write(pattern().slice(..filled)));
         stage.settle();
         assert!(!first.has_ended(), "more went than a connection holds");
+        assert!((1..filled).contains(&ours.unsent()), "{} of {filled}", ours.unsent());
         Full { ours: Some(ours), peer: Some(peer), first, filled, arrived: BytesMut::new() }
     }
 
@@ -47,11 +48,15 @@ impl Full {
 
     /// The peer reads what fills it.
     fn drain(&mut self, stage: &mut Stage) {
+        let before = self.ours.as_ref().map(|ours| ours.unsent());
+        let is_full = self.arrived.len() < self.filled;
         while self.arrived.len() < self.filled {
             let bytes = stage.ok(self.peer().read(usize::MAX));
             assert!(!bytes.is_empty(), "no end was said");
             self.arrived.extend_from_slice(&bytes);
         }
+        let after = self.ours.as_ref().map(|ours| ours.unsent());
+        assert!(!is_full || before.is_none() || after < before, "{before:?} {after:?}");
     }
 
     /// What arrives after that, without waiting for more.
