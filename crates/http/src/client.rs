@@ -55,7 +55,7 @@ pub struct ClientOptions {
     /// How long the head of an answer may take from the end of the request on; 30 s.
     pub head: Duration,
     /// How long the other side may take nothing of a request while there is something to take; 30 s.
-    /// What it takes is seen in pieces of 64 KiB.
+    /// It is known to a quarter of it.
     pub upload: Duration,
     /// How long nothing may come of an answer's body while somebody reads it; 30 s. For what is
     /// quiet by nature, such as server-sent events, [`Duration::MAX`].

@@ -1,6 +1,9 @@
 //! What crosses the gateway, byte by byte, and what does not (rules 43 to 52).
 
-use std::io::Write as _;
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+};
 
 use crate::common::{Gate, Lines, Upstream};
 
@@ -287,4 +290,71 @@ fn a_loop_is_broken() {
     let gate = Gate::before(upstream.address, &[]);
     let via = "Via: 1.1 thence-gate, 1.1 thence-gate, 1.1 thence-gate, 1.1 thence-gate\r\n";
     assert_eq!(gate.get("/", &(gate.cookie("42") + via)).status, 508);
+}
+
+#[test]
+fn an_answer_that_says_two_ends_is_502_and_nothing_of_it_is_passed_on() {
+    const CHUNKED: &str = "\r\n\r\n2\r\nok\r\n0\r\n\r\n";
+    // An answer of its own in one that others read as empty.
+    const HIDDEN: &str =
+        "\r\n\r\n28\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nEEE\r\n0\r\n\r\n";
+    for (fields, body) in [
+        ("Content-Length: 5\r\nTransfer-Encoding: chunked", CHUNKED),
+        ("Transfer-Encoding: chunked\r\nContent-Length: 2", CHUNKED),
+        ("Content-Length: 0\r\nTransfer-Encoding: chunked", HIDDEN),
+        ("Content-Length: 2, 2", "\r\n\r\nok"),
+        ("Content-Length: 2\r\nContent-Length: 2", "\r\n\r\nok"),
+        ("Transfer-Encoding: gzip, chunked", CHUNKED),
+    ] {
+        let upstream = Upstream::start(move |stream, _| {
+            write!(stream, "HTTP/1.1 200 OK\r\n{fields}{body}").is_ok()
+        });
+        let gate = Gate::before(upstream.address, &[]);
+        let answer = gate.get("/", &gate.cookie("42"));
+        assert_eq!(answer.status, 502, "{fields}");
+        assert!(answer.text().contains("upstream_broken") && !answer.text().contains("EEE"));
+    }
+}
+
+#[test]
+fn a_broken_chunk_of_an_answer_is_seen_as_a_cut() {
+    let upstream = Upstream::start(|stream, _| {
+        let good = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n";
+        stream.write_all(good.as_bytes()).unwrap();
+        stream.write_all(b"zz\r\nhello\r\n0\r\n\r\n").unwrap();
+        true
+    });
+    let gate = Gate::before(upstream.address, &[]);
+    let mut client = gate.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", gate.cookie("42")));
+    while !client.is_closed() {}
+    let line = gate.access(1).remove(0);
+    assert_eq!(line["refused"], "upstream_broke_off");
+}
+
+#[test]
+fn an_answer_to_half_an_upload_is_passed_on_though_the_upstream_closes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            if stream.read(&mut [0; 4096]).unwrap_or(0) > 0 {
+                let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig";
+                stream.write_all(answer).unwrap();
+            }
+            // What was not read makes that a reset.
+        }
+    });
+    let gate = Gate::before(address, &[]);
+    let cookie = gate.cookie("42");
+    for _ in 0..10 {
+        let mut client = gate.client();
+        client
+            .send(format!("POST / HTTP/1.1\r\nHost: a\r\n{cookie}Content-Length: 9999999\r\n\r\n"));
+        // It may close while this is sent.
+        client.try_send([b'x'; 500_000]);
+        let answer = client.answer(false);
+        assert_eq!((answer.status, answer.text().as_str()), (413, "big"));
+    }
 }

@@ -30,6 +30,11 @@ struct World {
 
 impl World {
     fn new(limits: Limits) -> Self {
+        Self::before("127.0.0.1:9000", limits)
+    }
+
+    /// A gateway before an upstream of that name, which is on port 9000.
+    fn before(to: &str, limits: Limits) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Arc::new(Store::open(&dir.path().join("sessions.db")).unwrap());
         let life = Life { absolute: Span::seconds(86_400), idle: None };
@@ -41,7 +46,7 @@ impl World {
         let gate = Rc::new(Gate {
             sessions: Rc::new(Sessions::new(store, Cookie::Plain, metrics.clone())),
             metrics,
-            upstream: Rc::new(Upstream::new(upstream.local_addr(), limits)),
+            upstream: Rc::new(Upstream::new(to, limits)),
             rewrite: None,
             ids: RequestIds::new([0; 4]),
             limits,
@@ -262,6 +267,57 @@ fn requests_wait_in_line_for_a_connection_and_not_for_ever() {
     asked.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
     world.settle();
     assert_eq!(second.status(), "HTTP/1.1 200 OK");
+}
+
+#[test]
+fn while_an_upstream_is_lost_one_request_finds_out_and_the_others_do_not_wait() {
+    // A name is looked up for as long as the test lets it.
+    let mut world = World::before("localhost:9000", Limits::default());
+    let first = world.ask("GET", "", "");
+    world.wait(4 * SECOND);
+    assert_eq!(first.status(), "HTTP/1.1 504 Gateway Timeout");
+    for is_found in [false, true] {
+        let both = [(); 2].map(|()| world.connect());
+        for client in &both {
+            client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", world.cookie));
+        }
+        world.run_jobs();
+        assert_eq!(both[0].status(), "", "it is the one who looks");
+        assert_eq!(both[1].status(), "HTTP/1.1 504 Gateway Timeout");
+        if !is_found {
+            world.wait(4 * SECOND);
+            assert_eq!(both[0].status(), "HTTP/1.1 504 Gateway Timeout");
+            continue;
+        }
+        world.run_jobs();
+        // `localhost` may be `::1` first, where nobody listens.
+        world.wait(SECOND);
+        let asked = world.accept().unwrap();
+        assert!(asked.text().starts_with("GET / "));
+        asked.send("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
+        world.settle();
+        assert_eq!(both[0].status(), "HTTP/1.1 204 No Content");
+        let both = [world.ask("GET", "", ""), world.ask("GET", "", "")];
+        world.run_jobs();
+        world.wait(SECOND);
+        assert!(world.accept().is_some() && world.accept().is_some());
+        assert!(both.iter().all(|client| client.status().is_empty()));
+    }
+}
+
+#[test]
+fn whoever_looks_for_a_lost_upstream_and_leaves_keeps_nobody_out() {
+    let mut world = World::before("localhost:9000", Limits::default());
+    world.ask("GET", "", "");
+    world.wait(4 * SECOND);
+    let looks = world.ask("GET", "", "");
+    looks.peer.reset();
+    world.settle();
+    let next = world.ask("GET", "", "");
+    assert_eq!(next.status(), "");
+    world.run_jobs();
+    world.wait(SECOND);
+    assert!(std::iter::from_fn(|| world.accept()).any(|asked| asked.text().starts_with("GET ")));
 }
 
 #[test]

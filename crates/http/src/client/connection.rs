@@ -5,6 +5,7 @@ use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, Version};
@@ -100,7 +101,8 @@ impl Connection {
             let heads = interim.as_ref().map(|_| Interim::watch(&mut request));
             let (body, upload) = Upload::watch(std::mem::take(request.body_mut()));
             *request.body_mut() = body;
-            let step = options.head.min(options.upload);
+            // How much of an upload has been taken is seen by looking.
+            let step = options.head.min(options.upload / 4).max(INSTANT);
             let pace = lease.pace.clone();
             let mut sleep = sleep(step);
             // hyper takes it from here: from now on some of it may have been sent.
@@ -122,7 +124,7 @@ impl Connection {
                         return Poll::Ready(Err(kind));
                     }
                     // Whoever is waited for may change, and with them the limit, but only to a
-                    // moment that is at least so far away.
+                    // moment that is at least a step away.
                     let look = now.checked_add(step).unwrap_or_else(|| now + NEVER);
                     sleep.reset(due.map_or(look, |(due, _)| due.min(look)));
                 }
@@ -196,5 +198,7 @@ pub(super) fn with_framing(request: Request<Body>) -> Result<Request<Body>, Clie
     Ok(Request::from_parts(head, Body::wrap(body)))
 }
 
+/// Looking costs something, so not more often than this.
+const INSTANT: Duration = Duration::from_millis(1);
 /// As far as a clock can be trusted to count.
-const NEVER: std::time::Duration = std::time::Duration::from_secs(60 * 60 * 24 * 365 * 30);
+const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);

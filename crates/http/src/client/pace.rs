@@ -17,7 +17,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use thence_reactor::now;
 
 use super::ClientErrorKind;
-use crate::io::Io;
+use crate::io::{Io, Line};
 use crate::{Body, BodyError};
 
 /// How the writing of a connection goes.
@@ -26,11 +26,24 @@ pub(super) struct Pace {
     moved: Cell<Instant>,
     /// Bytes wait, and the other side takes none.
     is_blocked: Cell<bool>,
+    /// How many the connection had not sent when that was seen last.
+    unsent: Cell<usize>,
+    line: Rc<Line>,
 }
 
 impl Pace {
-    pub(super) fn begin() -> Rc<Self> {
-        Rc::new(Self { moved: Cell::new(now()), is_blocked: Cell::new(false) })
+    pub(super) fn begin(line: Rc<Line>) -> Rc<Self> {
+        let (moved, is_blocked) = (Cell::new(now()), Cell::new(false));
+        Rc::new(Self { moved, is_blocked, unsent: Cell::new(0), line })
+    }
+
+    /// hyper hears only when all of what the connection holds has left; a slow link takes it piece
+    /// by piece.
+    fn look(&self) {
+        let unsent = self.line.stream.unsent();
+        if unsent < self.unsent.replace(unsent) && self.is_blocked.get() {
+            self.moved.set(now());
+        }
     }
 
     /// Whether hyper has bytes that the other side does not take.
@@ -67,7 +80,7 @@ impl Paced {
         match written {
             Poll::Ready(Ok(_)) => self.pace.moved.set(now()),
             Poll::Ready(Err(_)) => self.is_broken = true,
-            Poll::Pending => {}
+            Poll::Pending => self.pace.unsent.set(self.pace.line.stream.unsent()),
         }
         if self.is_broken { Poll::Pending } else { written }
     }
@@ -152,6 +165,7 @@ impl Upload {
         head: Duration,
         upload: Duration,
     ) -> Option<(Instant, ClientErrorKind)> {
+        pace.look();
         let (limit, kind) = match (pace.is_blocked.get(), self.is_over.get()) {
             (false, true) => (head, ClientErrorKind::HeadTimeout),
             (false, false) if self.is_wanted.get() => return None,

@@ -268,7 +268,7 @@ fn dial(to: &Destination, options: ClientOptions, route: Weak<Route>) -> Deferre
         let peer = stream.peer_addr()?;
         alive::watch(&stream, options.upload);
         let line = Line::new(stream);
-        let pace = Pace::begin();
+        let pace = Pace::begin(line.clone());
         let io = Paced::new(Io::new(line.clone()), pace.clone());
         let (sender, connection) = http1::handshake(io).await?;
         // Until somebody leases it.

@@ -41,11 +41,21 @@ impl Exchange {
         (Self { world, upstream, ended }, peer)
     }
 
+    /// Time passes as it does, a second after the other.
+    fn wait(&mut self, time: Duration) {
+        (0..time.as_secs()).for_each(|_| self.world.pass(secs(1)));
+    }
+
     /// Nothing more happens: it ends so after that time, and no sooner.
     fn ends_after(&mut self, limit: Duration, kind: ClientErrorKind) {
-        self.world.pass(limit - INSTANT);
+        self.wait(limit - secs(1));
+        self.world.pass(secs(1) - INSTANT);
         assert_eq!(self.ended.get(), None);
         self.world.pass(INSTANT);
+        if kind == ClientErrorKind::UploadTimeout {
+            // When the last of it was taken is known to a quarter.
+            self.wait(limit / 4 + secs(1));
+        }
         assert_eq!(self.ended.get(), Some(Err(kind)));
         assert!(self.upstream.accept().is_none());
     }
@@ -102,6 +112,18 @@ fn an_upload_that_is_not_taken_ends_and_one_that_moves_does_not() {
     }
 }
 
+#[test]
+fn a_slow_link_takes_an_upload_byte_by_byte() {
+    let body = Body::from(vec![0; 500_000]);
+    let (mut exchange, peer) = Exchange::begin(ClientOptions::default(), Some(1000), body);
+    for _ in 0..100 {
+        exchange.world.pass(secs(20));
+        assert!(!peer.receive(10).is_empty());
+        exchange.world.settle();
+    }
+    exchange.ends_after(secs(30), ClientErrorKind::UploadTimeout);
+}
+
 /// A body that always has more.
 fn endless() -> Body {
     let (mut sender, body) = Body::channel(10);
@@ -129,6 +151,19 @@ fn each_limit_has_its_own_length() {
     let (mut exchange, _peer) = Exchange::begin(options, Some(10), Body::from(vec![0; 500_000]));
     exchange.world.pass(secs(365 * 86_400));
     assert_eq!(exchange.ended.get(), None);
+}
+
+#[test]
+fn a_limit_of_nothing_ends_what_has_to_wait() {
+    let mut options = ClientOptions::default();
+    options.upload = Duration::ZERO;
+    let (mut exchange, _peer) = Exchange::begin(options, None, Body::from("all of it"));
+    exchange.ends_after(secs(30), ClientErrorKind::HeadTimeout);
+    drop(exchange);
+    options.head = Duration::ZERO;
+    let (mut exchange, _peer) = Exchange::begin(options, None, Body::from("all of it"));
+    exchange.world.pass(INSTANT);
+    assert_eq!(exchange.ended.get(), Some(Err(ClientErrorKind::HeadTimeout)));
 }
 
 /// Reads an answer's body to its end.
