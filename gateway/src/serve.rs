@@ -111,7 +111,10 @@ async fn main(
     let admin = Admin { metrics, sessions: sessions.clone(), draining: is_draining.clone() };
     let admin_address = admin_server.local_addr();
     admin_server.serve(move |request: Request| admin.respond(&request));
-    let mut server = server.head_deadline(limits.request_head).max_connections(limits.connections);
+    let mut server = server
+        .head_deadline(limits.request_head)
+        .body_timeout(limits.body_idle)
+        .max_connections(limits.connections);
     let is_tls = certificates.is_some();
     if let Some(certificates) = certificates {
         server = server.tls(certificates::tls(&certificates));

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use thence::{
     Sleep,
-    http::{Body, BodyError},
+    http::{Body, BodyError, BodyFault, BodyFaultKind},
     now, sleep_until,
 };
 
@@ -150,6 +150,10 @@ impl fmt::Debug for Timed {
 fn fault(error: &(dyn Error + 'static)) -> Fault {
     let mut cause = Some(error);
     while let Some(error) = cause {
+        // The server waits as long as this does, and may be first.
+        if error.downcast_ref::<BodyFault>().is_some_and(|f| f.kind() == BodyFaultKind::TimedOut) {
+            return Fault::Slow;
+        }
         let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
         if matches!(kind, Some(io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput)) {
             return Fault::Invalid;
