@@ -80,6 +80,8 @@ pub struct Metrics {
     retries: Cell<u64>,
     /// Requests being served now; the bound is the gateway's affair.
     pub in_flight: Cell<usize>,
+    /// Of those, requests whose client has left, and which run to their end all the same.
+    pub left_behind: Cell<usize>,
     /// Requests that the end of the drain cut.
     pub cut: Cell<u64>,
     /// Look-ups that wait for the session store.
@@ -167,6 +169,12 @@ impl Metrics {
             "gauge",
             "Requests being served.",
             self.in_flight.get(),
+        );
+        page.single(
+            "thence_gate_requests_left_behind",
+            "gauge",
+            "Requests being served whose client has left.",
+            self.left_behind.get(),
         );
         page.single(
             "thence_gate_requests_cut_total",
@@ -348,6 +356,6 @@ mod tests {
                 value.parse::<f64>().expect(line);
             }
         }
-        assert_eq!(seen.len(), 13);
+        assert_eq!(seen.len(), 14);
     }
 }

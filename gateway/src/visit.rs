@@ -199,8 +199,8 @@ impl Visit {
 
     /// The client is gone. What was answered before that stays what it was.
     pub fn client_left(&self) {
-        if self.stage.get() != Stage::Answering {
-            self.left.set(true);
+        if self.stage.get() != Stage::Answering && !self.left.replace(true) {
+            self.metrics.left_behind.set(self.metrics.left_behind.get() + 1);
         }
         let cut = match self.stage.get() {
             Stage::Waiting => true,
@@ -316,6 +316,9 @@ impl Drop for Visit {
             drop(record);
         }
         self.metrics.in_flight.set(self.metrics.in_flight.get() - 1);
+        if self.left.get() {
+            self.metrics.left_behind.set(self.metrics.left_behind.get() - 1);
+        }
     }
 }
 

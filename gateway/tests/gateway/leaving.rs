@@ -82,7 +82,7 @@ fn any_other_request_runs_to_its_end_and_keeps_its_connection() {
     client.send(request("POST", &cookie));
     upstream.got.wait_for(1, |_| true);
     client.leave();
-    // Another request shows that the gateway has seen the first client leave, or will not mind.
+    gate.wait_for_metric("thence_gate_requests_left_behind", 1.0);
     assert_eq!(gate.get("/", &cookie).status, 200);
     door.open();
     let lines = gate.access(2);
@@ -115,6 +115,7 @@ fn a_large_answer_to_nobody_is_not_read_to_its_end() {
     client.send(request("POST", &gate.cookie("42")));
     upstream.got.wait_for(1, |_| true);
     client.leave();
+    gate.wait_for_metric("thence_gate_requests_left_behind", 1.0);
     door.open();
     assert_eq!(said(&gate.access(1)[0]), (499, "finished", Some(200)));
     upstream.closed.wait_for(2, |()| true);

@@ -105,7 +105,7 @@ impl Asking {
                 return;
             }
             line.interject(line.exchange(), PROCESSING.into());
-            let wait = ASK_AGAIN.saturating_mul(1 << self.asked.min(7));
+            let wait = ASK_AGAIN.saturating_mul(1 << self.asked.min(10));
             self.asked += 1;
             self.again = Some(sleep(wait));
         }
@@ -147,8 +147,8 @@ pub(super) async fn linger(line: &Line, limit: Duration) {
 }
 
 const PROCESSING: &str = "HTTP/1.1 102 Processing\r\n\r\n";
-/// Twice as long each time, up to 128 times.
-const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// Twice as long each time, up to some ten seconds.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 const LOOK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a client may send nothing, once it has the last answer, before it closes.

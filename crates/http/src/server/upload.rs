@@ -69,20 +69,28 @@ impl Upload {
             return state.is_at_end.get();
         }
         let Some(mut left) = state.left.take() else { return false };
-        if left.size_hint().exact().is_none_or(|left| left > SMALL_REST) {
+        let announced = left.size_hint().exact();
+        if announced.is_some_and(|announced| announced > SMALL_REST) {
             return false;
         }
-        let mut late = sleep(SHORT_REST);
+        // In chunks it may have no end, but often that is all that was not asked for.
+        let mut late = sleep(if announced.is_some() { SHORT_REST } else { NO_REST });
+        let mut passed = 0;
         poll_fn(|cx| {
             loop {
                 match Pin::new(&mut left).poll_frame(cx) {
-                    Poll::Ready(Some(Ok(_))) if !left.is_end_stream() => {}
-                    Poll::Ready(Some(Err(_))) => return Poll::Ready(()),
-                    Poll::Ready(_) => {
+                    Poll::Ready(None) => {
                         state.end();
                         return Poll::Ready(());
                     }
+                    Poll::Ready(Some(Ok(frame))) => {
+                        passed += frame.data_ref().map_or(0, |data| data.len() as u64);
+                    }
+                    Poll::Ready(Some(Err(_))) => return Poll::Ready(()),
                     Poll::Pending => return Pin::new(&mut late).poll(cx),
+                }
+                if passed > SMALL_REST {
+                    return Poll::Ready(());
                 }
             }
         })
@@ -217,5 +225,7 @@ fn is_broken_off(error: &hyper::Error) -> bool {
 /// How much of an upload is read for nobody, and for how long, to keep its connection.
 const SMALL_REST: u64 = 64 * 1024;
 const SHORT_REST: Duration = Duration::from_secs(1);
+/// The same where nobody knows whether there is more.
+const NO_REST: Duration = Duration::from_millis(100);
 /// A reader that comes so much later than its timer was away meanwhile.
 const AWAY: Duration = Duration::from_secs(1);

@@ -169,7 +169,27 @@ fn a_small_upload_that_its_handler_leaves_costs_no_connection() {
         let answer = world.tell(&peer, &"x".repeat(524));
         assert!(answer.ends_with("whole") && !answer.contains("connection: close"), "{answer}");
     }
+    let chunks = format!("{CHUNKS}5\r\nhello\r\n0\r\n\r\n");
+    assert!(world.tell(&peer, &chunks).ends_with("whole"));
     assert!(world.tell(&peer, ASK).ends_with("whole"));
+}
+
+#[test]
+fn who_reads_all_but_the_end_of_the_chunks_has_read_the_upload() {
+    for end in ["0\r\n\r\n", "0\r\nA: b\r\n\r\n"] {
+        let mut world = World::new();
+        let server = world.serve(|mut request: Request| {
+            flow(async move {
+                let first = request.body_mut().chunk().await?;
+                Ok(Response::new(Body::from(first.unwrap_or_default())))
+            })
+        });
+        let peer = world.connect(&server);
+        for _ in 0..3 {
+            let answer = world.tell(&peer, &format!("{CHUNKS}5\r\nhello\r\n{end}"));
+            assert!(answer.ends_with("hello") && !answer.contains("close"), "{answer}");
+        }
+    }
 }
 
 #[test]
@@ -178,7 +198,7 @@ fn an_answer_before_the_end_of_an_upload_says_that_it_is_the_last() {
     let expects = A_KIB_OF.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
     for (upload, wait) in [
         (format!("{large}{}", "x".repeat(10_000)), secs(0)),
-        (format!("{CHUNKS}5\r\nhello\r\n"), secs(0)),
+        (format!("{CHUNKS}5\r\nhello\r\n"), Duration::from_millis(100)),
         // Nobody has told it to send.
         (expects, secs(0)),
         (format!("{A_KIB_OF}x"), secs(1)),

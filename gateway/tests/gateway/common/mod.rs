@@ -213,6 +213,14 @@ impl Gate {
         value.map_or(0.0, |value| value.parse().unwrap())
     }
 
+    /// Waits until a metric has that value.
+    pub fn wait_for_metric(&self, name: &str, value: f64) {
+        let since = Instant::now();
+        while self.metric(name) != value {
+            assert!(since.elapsed() < SOON, "{name} is {}", self.metric(name));
+        }
+    }
+
     /// The first `count` lines of the access log.
     pub fn access(&self, count: usize) -> Vec<Value> {
         self.log.wait_for(count, |line| line["message"] == "request")
