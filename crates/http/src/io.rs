@@ -70,6 +70,11 @@ impl Line {
         }
     }
 
+    /// Whether the other side has yet to take something.
+    pub(crate) fn is_sending(&self) -> bool {
+        self.is_unflushed.get() || self.stream.unsent() > 0
+    }
+
     /// A number that changes when the operating system takes something.
     pub(crate) fn sent(&self) -> u64 {
         self.written.get().wrapping_sub(self.stream.unsent() as u64)

@@ -67,7 +67,7 @@ where
             if !opening::is_handshake(first) {
                 // Rule 72. Whoever speaks neither is told in a language at least.
                 line.stream.send(PLAIN_ON_TLS);
-                linger(&line, shared.options.body).await;
+                linger(&line, shared.options.body, &seat, &mut over).await;
                 return Ok(());
             }
             let Some(opened) = Rc::into_inner(line) else { return Ok(()) };
@@ -89,7 +89,7 @@ where
         });
         converse(&shared, &handler, &client, &mut over).await;
         if !seat.is_given_up() {
-            linger(&line, shared.options.body).await;
+            linger(&line, shared.options.body, &seat, &mut over).await;
         }
         drop(place);
         Ok(())
@@ -141,6 +141,9 @@ where
             // After that: a request that is here already is answered.
             if polled.is_pending() && !is_ending && over.is_told(cx) {
                 is_ending = true;
+                if client.seat.is_given_up() && client.rest.stuck_since().is_some() {
+                    return Poll::Ready(Served::Left("its client keeps it waiting"));
+                }
                 if client.seat.is_given_up() && !client.rest.is_under_way() {
                     return Poll::Ready(Served::Ended(Ok(())));
                 }
@@ -150,7 +153,9 @@ where
             if let Poll::Ready(served) = polled {
                 return Poll::Ready(Served::Ended(served));
             }
-            if patience.is_over(cx, &client.line) {
+            let is_over = patience.is_over(cx, &client.line);
+            client.seat.waits(|rest| rest.answer_waits(patience.waits_since()));
+            if is_over {
                 return Poll::Ready(Served::Left("its client takes nothing"));
             }
             if options.half_close && client.rest.is_under_way() {

@@ -11,7 +11,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -45,8 +45,8 @@ struct Table {
     /// The groups with somebody in their list: the largest first, and of equal ones that with the
     /// oldest connection.
     order: BTreeSet<(Reverse<usize>, u64, Group)>,
-    /// Those that are to be looked at from a moment on, about in order.
-    young: VecDeque<(Instant, u64)>,
+    /// Those that are to be looked at from a moment on.
+    young: BTreeSet<(Instant, u64)>,
 }
 
 /// Who is taken to be one client: an address, or a network of IPv6.
@@ -83,7 +83,7 @@ impl Door {
         let seat = Seat::new(Rc::downgrade(self), id, peer, over);
         table.seats.insert(id, seat.clone());
         table.change(Group::of(peer.ip()), |members| members.open += 1);
-        table.young.push_back((seat.since() + YOUTH, id));
+        table.young.insert((seat.since() + YOUTH, id));
         seat
     }
 
@@ -205,13 +205,13 @@ impl Table {
     /// Looks at those who are old enough by now.
     fn ripen(&mut self) {
         let now = now();
-        while let Some((_, id)) = self.young.front().copied().filter(|(due, _)| *due <= now) {
-            self.young.pop_front();
+        while let Some((due, id)) = self.young.first().copied().filter(|(due, _)| *due <= now) {
+            self.young.remove(&(due, id));
             let Some(seat) = self.seats.get(&id).cloned() else { continue };
             match seat.flight(now) {
                 Flight::Busy => seat.stand(Standing::Out),
                 Flight::Idle => self.list(&seat),
-                Flight::Until(due) => self.young.push_back((due, id)),
+                Flight::Until(due) => drop(self.young.insert((due, id))),
             }
         }
     }
@@ -219,7 +219,7 @@ impl Table {
     /// When somebody will be old enough.
     fn next_look(&self) -> Instant {
         let latest = now() + YOUTH;
-        self.young.front().map_or(latest, |(due, _)| latest.min(*due))
+        self.young.first().map_or(latest, |(due, _)| latest.min(*due))
     }
 
     /// Takes the place of somebody who has nothing in flight.
@@ -245,7 +245,7 @@ impl Table {
                 }
                 Flight::Until(due) => {
                     seat.stand(Standing::Young);
-                    self.young.push_back((due, id));
+                    self.young.insert((due, id));
                 }
             }
         }

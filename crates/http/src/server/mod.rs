@@ -161,8 +161,9 @@ impl Server {
     ///
     /// Whoever comes then gets the place of the connection that has been open longest of those with
     /// nothing in flight, from the address (of IPv6: the network of 64 bits) that has the most. One
-    /// that has not sent a whole head within a second counts as such, too;
-    /// [`ConnectionRef::keep`] takes one out. When there is none, whoever comes waits.
+    /// that has not sent a whole head within a second counts as such, too, and so does one whose
+    /// client has sent or taken nothing of a body for 10 s. [`ConnectionRef::keep`] takes one out.
+    /// When there is none, whoever comes waits.
     ///
     /// # Panics
     ///

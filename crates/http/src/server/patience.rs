@@ -1,11 +1,14 @@
 //! How long the server waits for a client that does nothing.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use thence_reactor::{Sleep, now, sleep};
 
+use super::opening::Over;
+use super::seat::Seat;
 use crate::io::Line;
 
 /// Watches a connection for a client that takes nothing of what waits for it.
@@ -18,11 +21,17 @@ pub(super) struct Patience {
     /// What had been sent at the last look at which it was more than before, and when that was.
     sent: u64,
     since: Instant,
+    is_waiting: bool,
 }
 
 impl Patience {
     pub(super) fn new(limit: Duration) -> Self {
-        Self { limit, look: None, sent: 0, since: now() }
+        Self { limit, look: None, sent: 0, since: now(), is_waiting: false }
+    }
+
+    /// Since when the client has taken nothing, if that is longer than between two looks.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.is_waiting.then_some(self.since)
     }
 
     /// Whether the client has taken nothing for too long. Wakes whoever asks when it is to ask
@@ -41,10 +50,12 @@ impl Patience {
                 return false;
             }
             self.look = None;
+            self.is_waiting = false;
             if line.stream.unsent() == 0 {
                 return false;
             }
             let sent = line.sent();
+            self.is_waiting = sent == self.sent;
             if sent != self.sent {
                 (self.sent, self.since) = (sent, now());
             }
@@ -114,13 +125,18 @@ impl Asking {
 
 /// Lets the client read to the end before the connection goes (RFC 9112 §9.6): closing over bytes
 /// that nobody read resets it, and an answer that is still on its way is lost with it (rule 27).
-pub(super) async fn linger(line: &Line, limit: Duration) {
+/// It ends sooner when somebody else needs the place.
+pub(super) async fn linger(line: &Line, limit: Duration, seat: &Seat, over: &mut Over) {
     let mut patience = Patience::new(limit);
-    let is_out = std::future::poll_fn(|cx| {
+    let is_out = poll_fn(|cx| {
         if let Poll::Ready(end) = line.stream.poll_shutdown(cx) {
             return Poll::Ready(end.is_ok());
         }
-        if patience.is_over(cx, line) { Poll::Ready(false) } else { Poll::Pending }
+        if patience.is_over(cx, line) || over.is_told(cx) && seat.is_given_up() {
+            return Poll::Ready(false);
+        }
+        seat.waits(|rest| rest.answer_waits(patience.waits_since()));
+        Poll::Pending
     })
     .await;
     if !is_out {
@@ -129,7 +145,10 @@ pub(super) async fn linger(line: &Line, limit: Duration) {
     }
     let until = now() + LINGER_AT_MOST;
     let mut late = sleep(LINGER);
-    std::future::poll_fn(|cx| {
+    poll_fn(|cx| {
+        if over.is_told(cx) && seat.is_given_up() {
+            return Poll::Ready(());
+        }
         loop {
             let mut n = 0;
             let mut skip = |bytes: &[u8]| {

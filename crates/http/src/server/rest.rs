@@ -24,6 +24,10 @@ pub(super) struct Rest {
     under_way: Cell<u32>,
     /// Since when there are none.
     idle_since: Cell<Option<Instant>>,
+    /// Since when the client sends nothing of an upload that is waited for, and takes nothing of
+    /// an answer.
+    upload_waits: Cell<Option<Instant>>,
+    answer_waits: Cell<Option<Instant>>,
     is_due: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
@@ -56,6 +60,21 @@ impl Rest {
         if left == 0 {
             self.idle_since.set(Some(now()));
         }
+    }
+
+    /// The client sends nothing of an upload since then, or does again.
+    pub(super) fn upload_waits(&self, since: Option<Instant>) {
+        self.upload_waits.set(since);
+    }
+
+    /// The client takes nothing of an answer since then, or does again.
+    pub(super) fn answer_waits(&self, since: Option<Instant>) {
+        self.answer_waits.set(since);
+    }
+
+    /// Since when the client keeps a request from its end.
+    pub(super) fn stuck_since(&self) -> Option<Instant> {
+        self.upload_waits.get().or(self.answer_waits.get())
     }
 
     /// Whether there was a request.

@@ -31,7 +31,7 @@ impl ConnectionRef {
     /// Whether nothing is in flight: no request is being read or answered, and the client has all
     /// that was sent to it.
     pub fn is_idle(&self) -> bool {
-        matches!(self.0.flight(now()), Flight::Idle)
+        !self.0.rest.is_under_way() && matches!(self.0.flight(now()), Flight::Idle)
     }
 
     /// Whether it is kept when the server is full: it is not closed to make room for somebody else
@@ -96,7 +96,8 @@ pub(super) enum Flight {
 ///
 /// It begins `Young` and is looked at after a while: `Listed` when it has nothing in flight, `Out`
 /// when it has. `Listed` goes `Out` when its turn to leave has come and it is busy or kept, and
-/// `Young` when it has half a head. The end of a request lists who is `Out`.
+/// `Young` when it has half a head or its client keeps it waiting. The end of a request lists who
+/// is `Out`, and so does a client that begins to keep it waiting.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum Standing {
     Listed,
@@ -130,12 +131,16 @@ impl Seat {
     }
 
     pub(super) fn flight(&self, now: Instant) -> Flight {
-        if self.rest.is_under_way() {
-            return Flight::Busy;
-        }
         let line = self.line.borrow().upgrade();
-        if line.as_ref().is_some_and(|line| line.stream.unsent() > 0) {
-            return Flight::Until(now + TAKING);
+        let is_under_way = self.rest.is_under_way();
+        let is_taking = line.as_ref().is_some_and(|line| line.is_sending());
+        if is_under_way || is_taking {
+            return match self.rest.stuck_since().map(|since| since + STUCK) {
+                Some(due) if due <= now => Flight::Idle,
+                Some(due) if is_under_way => Flight::Until(due),
+                None if is_under_way => Flight::Busy,
+                _ => Flight::Until(now + TAKING),
+            };
         }
         let has_asked = self.rest.has_asked();
         let begun = if has_asked { line.and_then(|line| line.begun()) } else { Some(self.since) };
@@ -145,13 +150,22 @@ impl Seat {
         }
     }
 
-    /// Something has ended, or it is kept no more.
+    /// Something has ended or got stuck, or it is kept no more.
     pub(super) fn reconsider(&self) {
         if self.standing.get() == Standing::Out
-            && !self.rest.is_under_way()
+            && (!self.rest.is_under_way() || self.rest.stuck_since().is_some())
             && let Some(door) = self.door.upgrade()
         {
             door.reconsider(self);
+        }
+    }
+
+    /// Notes that the client keeps something waiting, or does no more.
+    pub(super) fn waits(&self, note: impl FnOnce(&Rest)) {
+        let was_stuck = self.rest.stuck_since().is_some();
+        note(&self.rest);
+        if !was_stuck && self.rest.stuck_since().is_some() {
+            self.reconsider();
         }
     }
 
@@ -197,5 +211,7 @@ impl Seat {
     }
 }
 
+/// How long a client may keep a request from its end before it counts as one with nothing in flight.
+const STUCK: Duration = Duration::from_secs(10);
 /// How long a client is given at a time to take what was sent to it.
 const TAKING: Duration = Duration::from_millis(100);

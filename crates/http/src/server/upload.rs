@@ -11,7 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body as _, Frame, SizeHint};
@@ -123,13 +123,29 @@ struct Reader {
 impl Reader {
     fn fail(&mut self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.incoming = None;
-        self.late = None;
+        self.moves();
         Poll::Ready(Some(Err(fault.upload(true).into())))
+    }
+
+    /// It does not wait any more.
+    fn moves(&mut self) {
+        if self.late.take().is_some() {
+            self.waits(None);
+        }
+    }
+
+    fn waits(&self, since: Option<Instant>) {
+        if let Some(client) = self.state.client.upgrade() {
+            client.seat.waits(|rest| rest.upload_waits(since));
+        }
     }
 
     /// Whether nothing has come for too long. Only a reader that waits is kept waiting: the time in
     /// which nobody reads does not count.
     fn is_late(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.late.is_none() {
+            self.waits(Some(now()));
+        }
         let late = self.late.get_or_insert_with(|| sleep(self.idle));
         if Pin::new(&mut *late).poll(cx).is_pending() {
             return false;
@@ -161,7 +177,7 @@ impl http_body::Body for Reader {
                 if incoming.is_end_stream() || frame.is_trailers() {
                     this.state.end();
                 }
-                this.late = None;
+                this.moves();
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) if is_broken_off(&error) => {
@@ -176,6 +192,7 @@ impl http_body::Body for Reader {
             }
             Poll::Ready(None) => {
                 this.incoming = None;
+                this.moves();
                 this.state.end();
                 Poll::Ready(None)
             }
@@ -202,6 +219,7 @@ impl http_body::Body for Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
+        self.moves();
         if !self.state.is_at_end.get() {
             self.state.left.set(self.incoming.take());
         }

@@ -30,6 +30,9 @@ impl Small {
         let server = Server::bind(ANY).unwrap().max_connections(places);
         let server = server.serve(move |request: Request| {
             see.replace(Some(request.connection()));
+            if request.uri().path() == "/large" {
+                return Deferred::ok(Response::new("x".repeat(300_000).into()));
+            }
             if request.uri().path() != "/wait" {
                 return request.into_inner().into_body().collect(9).map(|_| whole());
             }
@@ -130,6 +133,41 @@ fn what_is_being_read_answered_or_taken_is_not_cut_for_it() {
         heard += &small.world.hear(&slow);
     }
     assert_eq!(heard.matches("whole").count(), 30);
+}
+
+/// Each would have 30 s, if nobody needed its place.
+#[test]
+fn a_client_that_keeps_its_request_waiting_for_ten_seconds_gives_up_its_place() {
+    let large = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+    for begin in [&format!("{POST}up"), large] {
+        let mut small = Small::new(1);
+        small.world.manual.set_capacity(1000);
+        let first = small.connect();
+        first.send(begin);
+        small.world.pass_slowly(secs(5));
+        let second = small.connect();
+        small.world.pass_slowly(Duration::from_millis(4900));
+        assert_eq!((small.is_closed(&first), small.counts()), (false, (1, 0, 1, true)));
+        small.world.pass_slowly(secs(2));
+        assert_eq!(small.counts(), (1, 1, 1, false), "{begin}");
+        small.world.hear(&first);
+        assert!(small.is_closed(&first) && small.is_served(&second));
+    }
+}
+
+/// It is not its client that keeps it.
+#[test]
+fn a_handler_that_takes_its_time_keeps_its_place() {
+    let mut small = Small::new(1);
+    let first = small.connect();
+    small.wait(&first);
+    let second = small.connect();
+    small.world.pass_slowly(secs(60));
+    assert_eq!(small.counts(), (1, 0, 1, true));
+    small.answer();
+    assert!(small.world.hear(&first).ends_with("whole"));
+    small.world.pass(secs(1));
+    assert!(small.is_served(&second));
 }
 
 #[test]
