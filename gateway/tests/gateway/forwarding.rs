@@ -358,3 +358,21 @@ fn an_answer_to_half_an_upload_is_passed_on_though_the_upstream_closes() {
         assert_eq!((answer.status, answer.text().as_str()), (413, "big"));
     }
 }
+
+#[test]
+fn what_comes_before_an_answer_is_passed_on_but_for_100() {
+    let upstream = Upstream::start(|stream, _| {
+        let hints = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n";
+        stream.write_all(hints.as_bytes()).is_ok() && stream.write_all(OK.as_bytes()).is_ok()
+    });
+    let gate = Gate::before(upstream.address, &[]);
+    let cookie = gate.cookie("42");
+    let mut client = gate.client();
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{cookie}\r\n"));
+    let hints = client.head();
+    assert!(hints.starts_with("HTTP/1.1 103 ") && hints.contains("link: </a>"), "{hints}");
+    assert_eq!(client.answer(false).text(), "hello");
+    let mut old = gate.client();
+    old.send(format!("GET / HTTP/1.0\r\nHost: a\r\n{cookie}\r\n"));
+    assert!(old.head().contains(" 200 "), "HTTP/1.0 knows of none");
+}

@@ -175,3 +175,24 @@ fn a_body_that_is_no_body_ends_its_connection() {
     let line = &gate.access(1)[0];
     assert_eq!((&line["status"], &line["refused"]), (&400.into(), &"broken_body".into()));
 }
+
+#[test]
+fn a_client_that_only_sends_no_more_gets_its_answer() {
+    let door = Door::default();
+    let held = door.clone();
+    let upstream = Upstream::start(move |stream, _| {
+        held.wait();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").is_ok()
+    });
+    let gate = Gate::before(upstream.address, &[]);
+    let mut client = gate.client();
+    client.send(request("GET", &gate.cookie("42")));
+    upstream.got.wait_for(1, |_| true);
+    client.sends_no_more();
+    // It is asked whether it is there, which is no answer.
+    assert!(client.head().starts_with("HTTP/1.1 102 "));
+    door.open();
+    let answer = client.answer(false);
+    assert_eq!((answer.status, answer.text().as_str()), (200, "hello"));
+    assert_eq!(said(&gate.access(1)[0]), (200, "finished", Some(200)));
+}

@@ -297,6 +297,11 @@ impl Client {
         self.stream.shutdown(Shutdown::Both).unwrap();
     }
 
+    /// Says that it sends no more, and reads on.
+    pub fn sends_no_more(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
     /// The next answer; 1xx are passed over. A body that breaks off is as long as it came.
     pub fn answer(&mut self, to_head: bool) -> Answer {
         loop {
