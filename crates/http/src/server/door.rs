@@ -202,10 +202,13 @@ impl Door {
 }
 
 impl Table {
-    /// Looks at those who are old enough by now.
-    fn ripen(&mut self) {
+    /// Looks at some of those who are old enough by now, and says whether there were any.
+    fn ripen(&mut self) -> bool {
         let now = now();
-        while let Some((due, id)) = self.young.first().copied().filter(|(due, _)| *due <= now) {
+        for n in 0..LOOKS {
+            let Some((due, id)) = self.young.first().copied().filter(|(due, _)| *due <= now) else {
+                return n > 0;
+            };
             self.young.remove(&(due, id));
             let Some(seat) = self.seats.get(&id).cloned() else { continue };
             match seat.flight(now) {
@@ -214,6 +217,7 @@ impl Table {
                 Flight::Until(due) => drop(self.young.insert((due, id))),
             }
         }
+        true
     }
 
     /// When somebody will be old enough.
@@ -227,7 +231,12 @@ impl Table {
         self.ripen();
         let now = now();
         loop {
-            let (_, id, group) = *self.order.first()?;
+            let Some((_, id, group)) = self.order.first().copied() else {
+                if self.ripen() {
+                    continue;
+                }
+                return None;
+            };
             let seat = self.seats.get(&id).cloned();
             self.change(group, |members| {
                 members.idle.remove(&id);
@@ -301,4 +310,6 @@ impl Group {
 /// How long a connection may take for its first head, or for the rest of another, before it counts
 /// as one with nothing in flight.
 pub(super) const YOUTH: Duration = Duration::from_secs(1);
+/// How many are looked at for each that comes: more than come, and not all at once.
+const LOOKS: usize = 64;
 const LOG_EVERY: Duration = Duration::from_secs(1);

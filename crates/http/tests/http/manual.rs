@@ -1,7 +1,9 @@
 //! What time and a peer that does not read do, on a clock and a network that only the test moves.
 
+use std::time::Duration;
+
 use thence_core::{Deferred, flow};
-use thence_http::{Body, Client, ClientError, ClientErrorKind, Request, Server};
+use thence_http::{Body, Client, ClientError, ClientErrorKind, ClientOptions, Request, Server};
 use thence_reactor::driver::manual::Peer;
 
 use crate::common::world::{ANY, ASK, INSTANT, World, secs, whole};
@@ -84,6 +86,33 @@ fn a_drain_without_connections_waits_for_nothing() {
         })
         .unwrap();
     assert_eq!(world.manual.now(), began);
+}
+
+#[test]
+fn the_longest_duration_is_no_limit_wherever_there_is_one() {
+    let mut world = World::new();
+    for limit in [Duration::MAX, Duration::from_secs(u64::MAX / 2), secs(86_400 * 365 * 100)] {
+        let server = world.server(|server| server.head_deadline(limit).body_timeout(limit));
+        let mut options = ClientOptions::default();
+        (options.connect, options.head, options.idle) = (limit, limit, limit);
+        let client = Client::new(options);
+        for _ in 0..2 {
+            let uri = format!("http://{}/", server.local_addr());
+            let answer = client.request(http::Request::get(uri).body(Body::empty()).unwrap());
+            let body = answer.and_then(|response| response.into_body().collect(64));
+            world.settle();
+            assert!(body.is_ready());
+            body.inspect(|bytes| assert_eq!(bytes, "whole")).report();
+            world.pass(secs(86_400));
+            assert_eq!((client.idle(), server.connections()), (1, 1), "{limit:?}");
+        }
+        let silent = world.connect(&server);
+        assert_eq!(world.tell(&silent, "GET"), "");
+        world.pass(secs(86_400 * 365));
+        assert!(!silent.is_at_end() && !silent.is_reset(), "{limit:?}");
+        server.close();
+        world.pass(secs(2));
+    }
 }
 
 #[test]
