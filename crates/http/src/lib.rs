@@ -27,7 +27,8 @@
 //!
 //! hyper drops its service future when a client hangs up. Here that future holds only a handle:
 //! the reactor owns the handler's work, which runs to its end. [`Request::hung_up`] tells a handler
-//! that its client has left; what to do about it is the handler's decision.
+//! that its client may have left; what to do about it is the handler's decision, and what it answers
+//! is sent to a client that only has no more to say.
 //!
 //! A [`Connection`] to an upstream is a lease. One whose answer was not read to its end is closed:
 //! nobody ever reads the answer to another's question.
@@ -35,7 +36,9 @@
 //! # Errors nobody handled
 //!
 //! A handler that fails or panics is reported to the thread's failure hook, and its client gets a
-//! 500, or a closed connection, as [`Server::close_on_failure`] says.
+//! 500, or a closed connection, as [`Server::close_on_failure`] says. One that fails with the
+//! [`BodyFault`] of an upload is not: its client gets the 400, 408 or 413 that it deserves. An answer
+//! that is not as long as its `Content-Length` says is reported, and never sent as if it were.
 //!
 //! # Platforms
 //!

@@ -19,7 +19,7 @@ pub(super) fn new(capacity: usize) -> (BodySender, Receiver) {
     (BodySender(shared.clone()), Receiver(shared))
 }
 
-/// Writes a [`Body::channel`]. Dropped without [`BodySender::finish`], the body breaks off.
+/// Writes a [`Body::channel`](crate::Body::channel). Dropped without [`BodySender::finish`], the body breaks off.
 pub struct BodySender(Rc<RefCell<Channel>>);
 
 #[derive(Default)]
