@@ -10,7 +10,7 @@ use thence_reactor::net::{Keepalive, TcpStream};
 /// `patience` is how long the other end may leave unacknowledged, or not take, what it was sent; no
 /// less than a minute.
 pub(crate) fn watch(stream: &TcpStream, patience: Duration) {
-    let patience = (patience < Duration::MAX).then_some(patience.max(MINUTE));
+    let patience = (patience < YEAR).then_some(patience.max(MINUTE));
     let watched = stream
         .set_keepalive(Some(Keepalive::default()))
         .and_then(|()| stream.set_user_timeout(patience));
@@ -21,3 +21,5 @@ pub(crate) fn watch(stream: &TcpStream, patience: Duration) {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// A limit that is longer is as good as none.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);

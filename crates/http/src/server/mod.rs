@@ -221,7 +221,7 @@ impl Server {
                 match listener.accept().await {
                     Ok((stream, peer)) => {
                         shared.accepted.set(shared.accepted.get() + 1);
-                        alive::watch(&stream, Duration::ZERO);
+                        alive::watch(&stream, options.body);
                         shared.door.room().await;
                         connection::serve(shared.clone(), handler.clone(), stream, peer);
                     }
