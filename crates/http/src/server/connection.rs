@@ -88,7 +88,7 @@ where
             knows_interim: Cell::default(),
         });
         converse(&shared, &handler, &client, &mut over).await;
-        if !seat.is_given_up() {
+        if !seat.is_evicted() {
             linger(&line, shared.options.body, &seat, &mut over).await;
         }
         drop(place);
@@ -141,10 +141,10 @@ where
             // After that: a request that is here already is answered.
             if polled.is_pending() && !is_ending && over.is_told(cx) {
                 is_ending = true;
-                if client.seat.is_given_up() && client.rest.stuck_since().is_some() {
+                if client.seat.is_evicted() && client.rest.stuck_since().is_some() {
                     return Poll::Ready(Served::Left("its client keeps it waiting"));
                 }
-                if client.seat.is_given_up() && !client.rest.is_under_way() {
+                if client.seat.is_evicted() && !client.rest.is_under_way() {
                     return Poll::Ready(Served::Ended(Ok(())));
                 }
                 Pin::new(&mut *connection).graceful_shutdown();

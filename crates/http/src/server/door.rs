@@ -1,4 +1,4 @@
-//! The places of a server, and who gives up a place when there is none left.
+//! The places of a server, and who is closed when there is none left.
 //!
 //! Whoever comes to a full server gets the place of the connection that has been open longest of
 //! those with nothing in flight, from the address that has the most. So one address cannot push out
@@ -6,7 +6,7 @@
 //!
 //! A request must cost nothing here, so the list of those who can go is allowed to be wrong: who
 //! stands in it may be busy by now, and is taken off it only when its turn has come. It is put back
-//! at the end of its request. That makes each place that is given up O(log n), on average over the
+//! at the end of its request. That makes each place that is freed O(log n), on average over the
 //! requests that made the list wrong.
 
 use std::cell::{Cell, RefCell};
@@ -28,7 +28,7 @@ use super::seat::{Flight, Seat, Standing};
 pub(super) struct Door {
     places: usize,
     table: RefCell<Table>,
-    /// How many gave up their place, and how many had to wait for one.
+    /// How many were closed for others, and how many had to wait for a place.
     shed: Cell<u64>,
     waited: Cell<u64>,
     is_waiting: Cell<bool>,
@@ -87,27 +87,38 @@ impl Door {
         seat
     }
 
-    /// Gives a place back, unless it was given up.
+    /// Its connection is gone: the place is free.
     pub(super) fn leave(&self, seat: &Seat) {
         self.table.borrow_mut().remove(seat);
         self.make_known();
     }
 
-    /// Waits until there is a place: somebody leaves, or gives up theirs.
+    /// Waits until there is a place: somebody leaves, or is closed for it.
+    ///
+    /// Whoever is closed keeps the place until its connection is gone, which is at once when it had
+    /// nothing to do. One that turns out to have a request goes after that; another is closed then.
     pub(super) async fn room(&self) {
-        if self.has_room() {
+        if self.len() < self.places {
             return;
         }
-        self.waited.set(self.waited.get() + 1);
-        self.is_waiting.set(true);
+        let mut waiting = Waiting { door: self, is_one: false };
+        let mut leaves: Option<(Rc<Seat>, Instant)> = None;
         let mut later = sleep(Duration::ZERO);
         poll_fn(|cx| {
             loop {
-                if self.has_room() {
+                if self.len() < self.places {
                     return Poll::Ready(());
                 }
-                self.log();
                 self.room.set(Some(cx.waker().clone()));
+                let leaving = |(seat, until): &(Rc<Seat>, _)| seat.is_leaving() && now() < *until;
+                if !leaves.as_ref().is_some_and(leaving) {
+                    leaves = self.evict().map(|seat| (seat, now() + YOUTH));
+                    if leaves.is_some() {
+                        continue;
+                    }
+                    waiting.begin();
+                    self.log();
+                }
                 // Who is too young now may be old enough then.
                 later.reset(self.table.borrow().next_look());
                 if Pin::new(&mut later).poll(cx).is_pending() {
@@ -116,7 +127,6 @@ impl Door {
             }
         })
         .await;
-        self.is_waiting.set(false);
     }
 
     /// Has something in a seat changed so that it could be given up?
@@ -127,23 +137,23 @@ impl Door {
         }
     }
 
-    /// Whether one more of its address can be kept; then it counts as kept.
-    pub(super) fn keeps(&self, seat: &Seat) -> bool {
+    /// Keeps a seat, if its address may keep one more, or keeps it no more. Says whether it is kept.
+    pub(super) fn keep(&self, seat: &Seat, is_kept: bool) -> bool {
         let most = (self.places / 8).max(1);
         let mut table = self.table.borrow_mut();
+        // One that has left is counted nowhere any more.
+        if !table.seats.contains_key(&seat.id()) {
+            return false;
+        }
         let Some(members) = table.groups.get_mut(&Group::of(seat.peer_addr().ip())) else {
             return false;
         };
-        let is_kept = members.kept < most;
-        members.kept += usize::from(is_kept);
-        is_kept
-    }
-
-    pub(super) fn keeps_no_more(&self, seat: &Seat) {
-        let mut table = self.table.borrow_mut();
-        if let Some(members) = table.groups.get_mut(&Group::of(seat.peer_addr().ip())) {
-            members.kept = members.kept.saturating_sub(1);
+        match (seat.is_kept(), is_kept) {
+            (false, true) if members.kept < most => members.kept += 1,
+            (true, false) => members.kept -= 1,
+            (was_kept, _) => return was_kept,
         }
+        is_kept
     }
 
     /// Tells every connection that its time is up.
@@ -169,16 +179,13 @@ impl Door {
         self.is_waiting.get()
     }
 
-    fn has_room(&self) -> bool {
-        if self.len() < self.places {
-            return true;
-        }
-        let given_up = self.table.borrow_mut().give_up();
-        let Some(seat) = given_up else { return false };
+    /// Has somebody who has nothing in flight leave.
+    fn evict(&self) -> Option<Rc<Seat>> {
+        let seat = self.table.borrow_mut().choose()?;
         self.shed.set(self.shed.get() + 1);
         tracing::debug!("connection of {}: closed to make room for another", seat.peer_addr());
-        seat.give_up();
-        true
+        seat.evict();
+        Some(seat)
     }
 
     fn make_known(&self) {
@@ -226,22 +233,22 @@ impl Table {
         self.young.first().map_or(latest, |(due, _)| latest.min(*due))
     }
 
-    /// Takes the place of somebody who has nothing in flight.
-    fn give_up(&mut self) -> Option<Rc<Seat>> {
+    /// Somebody who has nothing in flight, who is `Leaving` from here on.
+    fn choose(&mut self) -> Option<Rc<Seat>> {
         self.ripen();
         let now = now();
         loop {
-            let Some((_, id, group)) = self.order.first().copied() else {
+            // Taken out, so that this ends whatever is in it.
+            let Some((_, id, group)) = self.order.pop_first() else {
                 if self.ripen() {
                     continue;
                 }
                 return None;
             };
-            let seat = self.seats.get(&id).cloned();
             self.change(group, |members| {
                 members.idle.remove(&id);
             });
-            let Some(seat) = seat else { continue };
+            let Some(seat) = self.seats.get(&id).cloned() else { continue };
             seat.stand(Standing::Out);
             if seat.is_kept() {
                 continue;
@@ -249,7 +256,7 @@ impl Table {
             match seat.flight(now) {
                 Flight::Busy => {}
                 Flight::Idle => {
-                    self.remove(&seat);
+                    seat.stand(Standing::Leaving);
                     return Some(seat);
                 }
                 Flight::Until(due) => {
@@ -273,10 +280,11 @@ impl Table {
         if self.seats.remove(&id).is_none() {
             return;
         }
+        seat.stand(Standing::Leaving);
         let group = Group::of(seat.peer_addr().ip());
         self.change(group, |members| {
             members.open -= 1;
-            members.kept -= usize::from(seat.is_kept() && members.kept > 0);
+            members.kept -= usize::from(seat.is_kept());
             members.idle.remove(&id);
         });
     }
@@ -292,8 +300,30 @@ impl Table {
             self.order.insert((Reverse(members.open), *oldest, group));
         }
         if members.open == 0 {
+            debug_assert!(members.idle.is_empty() && members.kept == 0);
             self.groups.remove(&group);
         }
+    }
+}
+
+/// Counts somebody who waits, and tells when that is over, however it is.
+struct Waiting<'a> {
+    door: &'a Door,
+    is_one: bool,
+}
+
+impl Waiting<'_> {
+    fn begin(&mut self) {
+        if !std::mem::replace(&mut self.is_one, true) {
+            self.door.waited.set(self.door.waited.get() + 1);
+            self.door.is_waiting.set(true);
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.door.is_waiting.set(false);
     }
 }
 

@@ -132,7 +132,7 @@ pub(super) async fn linger(line: &Line, limit: Duration, seat: &Seat, over: &mut
         if let Poll::Ready(end) = line.stream.poll_shutdown(cx) {
             return Poll::Ready(end.is_ok());
         }
-        if patience.is_over(cx, line) || over.is_told(cx) && seat.is_given_up() {
+        if patience.is_over(cx, line) || over.is_told(cx) && seat.is_evicted() {
             return Poll::Ready(false);
         }
         seat.waits(|rest| rest.answer_waits(patience.waits_since()));
@@ -146,7 +146,7 @@ pub(super) async fn linger(line: &Line, limit: Duration, seat: &Seat, over: &mut
     let until = now() + LINGER_AT_MOST;
     let mut late = sleep(LINGER);
     poll_fn(|cx| {
-        if over.is_told(cx) && seat.is_given_up() {
+        if over.is_told(cx) && seat.is_evicted() {
             return Poll::Ready(());
         }
         loop {

@@ -39,16 +39,9 @@ impl ConnectionRef {
     /// a session. An address (of IPv6: a network of 64 bits) keeps an eighth of the places at most;
     /// beyond that it is not kept, whatever is said.
     pub fn keep(&self, is_kept: bool) {
-        if is_kept == self.0.is_kept.get() {
-            return;
-        }
-        let is_granted = !is_kept || self.0.door.upgrade().is_some_and(|door| door.keeps(&self.0));
-        if is_granted {
-            self.0.is_kept.set(is_kept);
-            if !is_kept && let Some(door) = self.0.door.upgrade() {
-                door.keeps_no_more(&self.0);
-            }
-        }
+        let Some(door) = self.0.door.upgrade() else { return };
+        let is_kept = door.keep(&self.0, is_kept);
+        self.0.is_kept.set(is_kept);
         self.0.reconsider();
     }
 
@@ -75,7 +68,7 @@ pub(super) struct Seat {
     peer: SocketAddr,
     since: Instant,
     is_kept: Cell<bool>,
-    is_given_up: Cell<bool>,
+    is_evicted: Cell<bool>,
     standing: Cell<Standing>,
     /// Its bytes, once it speaks HTTP.
     line: RefCell<Weak<Line>>,
@@ -100,6 +93,8 @@ pub(super) enum Flight {
 /// is `Out`, and so does a client that begins to keep it waiting.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub(super) enum Standing {
+    /// It is being closed, or has been: it is in no list and comes into none.
+    Leaving,
     Listed,
     Out,
     Young,
@@ -118,7 +113,7 @@ impl Seat {
             peer,
             since: now(),
             is_kept: Cell::default(),
-            is_given_up: Cell::default(),
+            is_evicted: Cell::default(),
             standing: Cell::new(Standing::Young),
             line: RefCell::default(),
             rest: Rc::default(),
@@ -176,14 +171,19 @@ impl Seat {
         }
     }
 
-    /// Its place is somebody else's.
-    pub(super) fn give_up(&self) {
-        self.is_given_up.set(true);
+    /// Its place is wanted for somebody else.
+    pub(super) fn evict(&self) {
+        self.is_evicted.set(true);
         self.tell_over();
     }
 
-    pub(super) fn is_given_up(&self) -> bool {
-        self.is_given_up.get()
+    /// Whether it is about to leave, and not kept by a request that was here already.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_evicted.get() && !self.rest.is_under_way()
+    }
+
+    pub(super) fn is_evicted(&self) -> bool {
+        self.is_evicted.get()
     }
 
     pub(super) fn is_kept(&self) -> bool {

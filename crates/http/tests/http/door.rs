@@ -289,6 +289,54 @@ fn a_request_that_is_here_is_answered_though_its_place_is_needed() {
 }
 
 #[test]
+fn who_was_chosen_to_leave_and_had_a_request_is_in_no_list_afterwards() {
+    let mut small = Small::new(2);
+    let other = small.connect_from("192.0.2.2");
+    small.wait(&other);
+    for round in 0..3 {
+        let first = small.connect_from("192.0.2.1");
+        assert!(small.is_served(&first), "{round}");
+        small.world.pass_slowly(secs(2));
+        // Its request comes in the turn in which its place is wanted.
+        first.send(ASK);
+        let second = small.connect_from("192.0.2.3");
+        assert!(small.world.hear(&first).ends_with("whole"), "{round}");
+        assert!(small.is_closed(&first));
+        small.wait(&second);
+        // All are busy now: who comes waits, and is served in the end.
+        let third = small.connect_from("192.0.2.4");
+        small.world.pass_slowly(secs(2));
+        assert_eq!(small.counts().3, true);
+        small.waiting.borrow_mut().pop().unwrap().fire(whole());
+        small.world.settle();
+        drop(second);
+        small.world.pass_slowly(secs(2));
+        assert!(small.is_served(&third), "{round}");
+        drop(third);
+        small.world.pass_slowly(secs(2));
+    }
+    small.answer();
+}
+
+#[test]
+fn who_has_left_keeps_no_place_of_its_address() {
+    let mut small = Small::new(8);
+    for _ in 0..4 {
+        let peer = small.connect_from("192.0.2.1");
+        assert!(small.is_served(&peer));
+        let connection = small.seen.take().unwrap();
+        connection.keep(true);
+        assert!(connection.is_kept());
+        drop(peer);
+        small.world.pass_slowly(secs(2));
+        assert_eq!(small.server.connections(), 0);
+        connection.keep(false);
+        connection.keep(true);
+        assert!(!connection.is_kept());
+    }
+}
+
+#[test]
 fn a_flood_of_silent_connections_leaves_a_place_for_whoever_asks() {
     let mut small = Small::new(50);
     let mut flood = Vec::new();
