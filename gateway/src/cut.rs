@@ -73,10 +73,12 @@ impl Switch {
     }
 
     fn wrap(&self, body: Body, side: usize) -> Body {
-        if http_body::Body::is_end_stream(&body) || self.0.cut.get() {
+        if http_body::Body::is_end_stream(&body) {
             return body;
         }
-        self.0.sides[side].body.replace(Some(body));
+        // What is wrapped after the cut ends in it.
+        let body = Some(body).filter(|_| !self.0.cut.get());
+        self.0.sides[side].body.replace(body);
         Body::wrap(Cut { switch: self.clone(), side, is_over: false })
     }
 }

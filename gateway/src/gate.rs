@@ -242,7 +242,7 @@ impl Gate {
     /// is in the request's own line.
     fn upstream_request_failure(&self, denied: Denied, visit: &Rc<Visit>) -> Response {
         let Denied { refusal, failure } = denied;
-        if refusal == Refusal::NoSession {
+        if matches!(refusal, Refusal::NoSession | Refusal::SessionEnded) {
             visit.keep_connection(false);
         }
         let is_clients = visit.has_left() || visit.body_failure().is_some();

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// What a gateway allows.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Clients connected at a time; one more waits in the operating system's queue.
+    /// Clients connected at a time; for one more, one that does nothing is closed, or it waits.
     pub connections: usize,
     /// Requests served at a time; one more is told 503 (rule 65).
     pub in_flight: usize,
@@ -16,7 +16,7 @@ pub struct Limits {
     pub loops: usize,
     /// To reach the upstream.
     pub connect: Duration,
-    /// From the end of the request's head until the answer's head.
+    /// From the end of the request until the answer's head.
     pub answer_head: Duration,
     /// For a client to send a request's head.
     pub request_head: Duration,

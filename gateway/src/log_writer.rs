@@ -55,6 +55,8 @@ struct Queue {
     unsaid: u64,
     reopen: bool,
     closing: bool,
+    /// No line is taken any more.
+    closed: bool,
     ended: bool,
 }
 
@@ -117,7 +119,7 @@ impl LogWriter {
 
     fn push(&self, line: &[u8]) {
         let mut queue = self.0.queue();
-        if queue.ended || queue.lines.bytes.len() + line.len() > self.0.capacity {
+        if queue.closed || queue.lines.bytes.len() + line.len() > self.0.capacity {
             queue.unsaid += 1;
             self.0.lost.fetch_add(1, Ordering::Relaxed);
             return;
@@ -238,6 +240,8 @@ impl Worker {
             }
             if !queue.lines.ends.is_empty() || queue.reopen || queue.closing || is_due {
                 std::mem::swap(&mut queue.lines, batch);
+                // Under the lock: a line that comes later is counted as lost.
+                queue.closed = queue.closing && batch.ends.is_empty();
                 return (std::mem::take(&mut queue.reopen), queue.closing);
             }
             queue = match due {

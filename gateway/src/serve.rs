@@ -166,12 +166,12 @@ async fn main(with: Listening) -> Result<(), Failure> {
     });
     sessions.keep_house();
     memory::give_back_after_storms(serving.clone());
-    door::watch(door, serving);
-    started.set(true);
-
+    door::watch(door, serving.clone());
     if is_demo {
         greet(&store, address, (address.port() != wanted.port()).then_some(wanted))?;
     }
+    // Nothing that follows keeps it from running.
+    started.set(true);
     if !is_tls && !address.ip().is_loopback() {
         tracing::warn!(
             "{address} is not loopback and speaks plain HTTP: session cookies can be read on the \
@@ -185,6 +185,7 @@ async fn main(with: Listening) -> Result<(), Failure> {
     is_draining.set(true);
     sessions.stop();
     tracing::info!("draining");
+    sessions.keep_house_until(serving.ended());
     sessions.write_touches().await;
     Ok(())
 }

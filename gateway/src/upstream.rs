@@ -149,10 +149,14 @@ impl Upstream {
         let upstream = self.clone();
         self.client.connect(self.to.clone()).then(move |outcome| {
             match &outcome {
-                Outcome::Err(failure) if kind(failure) == Some(ClientErrorKind::ConnectTimeout) => {
-                    upstream.reach.set(Reach::Lost);
-                }
-                Outcome::Ok(_) | Outcome::Err(_) => upstream.reach.set(Reach::Fine),
+                // One that was there already, or a place in the line, says nothing about the way.
+                Outcome::Ok(connection) if connection.is_reused() => {}
+                Outcome::Ok(_) => upstream.reach.set(Reach::Fine),
+                Outcome::Err(failure) => match kind(failure) {
+                    Some(ClientErrorKind::ConnectTimeout) => upstream.reach.set(Reach::Lost),
+                    Some(ClientErrorKind::Refused) => upstream.reach.set(Reach::Fine),
+                    _ => {}
+                },
                 Outcome::Stop(_) => {}
             }
             drop(trying);

@@ -8,18 +8,18 @@ use thence_reactor::net::{Keepalive, TcpStream};
 /// Nothing else would end one on which a quiet stream waits: it may rightly be quiet for hours.
 ///
 /// `patience` is how long the other end may leave unacknowledged, or not take, what it was sent; no
-/// less than a minute.
+/// less than keepalive takes, which Linux would otherwise cut short (tcp(7), TCP_USER_TIMEOUT).
 pub(crate) fn watch(stream: &TcpStream, patience: Duration) {
-    let patience = (patience < YEAR).then_some(patience.max(MINUTE));
-    let watched = stream
-        .set_keepalive(Some(Keepalive::default()))
-        .and_then(|()| stream.set_user_timeout(patience));
+    let keepalive = Keepalive::default();
+    let least = keepalive.idle + keepalive.interval * keepalive.probes;
+    let patience = (patience < YEAR).then_some(patience.max(least));
+    let watched =
+        stream.set_keepalive(Some(keepalive)).and_then(|()| stream.set_user_timeout(patience));
     if let Err(error) = watched {
         // One that is gone already says so at the first read.
         tracing::debug!("a connection cannot be watched: {error}");
     }
 }
 
-const MINUTE: Duration = Duration::from_secs(60);
 /// A limit that is longer is as good as none.
 const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);

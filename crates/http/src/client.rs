@@ -87,6 +87,7 @@ impl Client {
     ///
     /// When this thread has no reactor, and when `connections` is 0.
     pub fn new(options: ClientOptions) -> Self {
+        assert!(options.connections > 0, "a client of at most 0 connections could never ask");
         let shared = Rc::new(Shared { options, pools: Pools::default() });
         // An idle connection must not hold the drain open.
         let weak = Rc::downgrade(&shared);

@@ -126,6 +126,7 @@ impl Line {
         if self.stream.unsent() + head.len() > INTERIM {
             return false;
         }
+        self.written.set(self.written.get().wrapping_add(head.len() as u64));
         self.stream.send(head);
         true
     }

@@ -25,6 +25,27 @@ impl Sessions {
         });
     }
 
+    /// Goes on while the gateway drains, when nothing is done now and then any more: until `nobody` is
+    /// left, what runs for a session that ends is cut, and the last uses are written then.
+    pub fn keep_house_until(self: &Rc<Self>, nobody: Deferred<(), Never>) {
+        let checking = self.clone();
+        let check = flow::<()>(async move {
+            loop {
+                after(CHECK_EVERY).await;
+                checking.check_live().await;
+            }
+        });
+        let checked = check.canceller();
+        check.report();
+        let sessions = self.clone();
+        nobody
+            .then(move |_| {
+                checked.cancel();
+                sessions.write_touches()
+            })
+            .done(|()| {});
+    }
+
     /// Writes the uses noted so far, in one go (S4).
     pub fn write_touches(self: &Rc<Self>) -> Deferred<(), Never> {
         let seen = self.touches.borrow_mut().take();

@@ -52,6 +52,21 @@ fn a_stream_of_a_revoked_session_ends_within_a_second_and_no_other() {
 }
 
 #[test]
+fn a_stream_of_a_session_that_ends_during_the_drain_is_cut_and_the_drain_is_over() {
+    let upstream = Upstream::start(|stream, _| events(stream));
+    let mut gate = Gate::before(upstream.address, &[]);
+    let mut client = gate.client();
+    client.send(get(&gate.cookie("42")));
+    client.has_come("data: x");
+    gate.signal("TERM");
+    gate.log.wait_for(1, |line| line["message"] == "draining");
+    gate.session(&["revoke", "--account", "42"]);
+    assert!(!client.answer(false).whole);
+    drop(client);
+    assert_eq!(gate.wait().code(), Some(0), "nothing was cut by the end of the drain");
+}
+
+#[test]
 fn a_stream_whose_client_reads_nothing_is_cut_at_the_upstream() {
     let upstream = Upstream::start(|stream, _| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 90000000\r\n\r\n");

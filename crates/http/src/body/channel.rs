@@ -142,7 +142,9 @@ impl http_body::Body for Receiver {
         }
         let end = match &mut channel.end {
             None => {
-                channel.reader = Some(cx.waker().clone());
+                let before = channel.reader.replace(cx.waker().clone());
+                drop(channel);
+                drop(before);
                 return Poll::Pending;
             }
             Some(End::Finished) => None,
@@ -165,9 +167,12 @@ impl Drop for Receiver {
     fn drop(&mut self) {
         let mut channel = self.0.borrow_mut();
         channel.reader_left = true;
-        channel.chunks.clear();
+        // What users gave is dropped with nothing borrowed: it may come back.
+        let chunks = std::mem::take(&mut channel.chunks);
+        let reader = channel.reader.take();
         let writers = std::mem::take(&mut channel.writers);
         drop(channel);
+        drop((chunks, reader));
         for writer in writers {
             writer.fail(Failure::msg("nobody reads this body any more"));
         }

@@ -18,9 +18,9 @@ use thence_reactor::{DeferredExt, Elapsed, after, now};
 
 use super::pace::{Pace, Paced};
 use super::{ClientError, ClientErrorKind, ClientOptions, Connection};
-use crate::Body;
 use crate::alive;
 use crate::io::{Io, Line};
+use crate::{Body, BodyError};
 
 /// What a client keeps for each destination.
 #[derive(Default)]
@@ -250,7 +250,7 @@ impl Drop for Wire {
 
 /// Makes a connection and starts the flow that reads and writes it.
 fn dial(to: &Destination, options: ClientOptions, route: Weak<Route>) -> Deferred<Wire> {
-    let to = to.clone();
+    let (to, asked) = (to.clone(), to.clone());
     let late = ClientError::new(ClientErrorKind::ConnectTimeout, Some(&to), None);
     let connected = flow(async move {
         // In two steps, since each has failures of its own.
@@ -265,12 +265,17 @@ fn dial(to: &Destination, options: ClientOptions, route: Weak<Route>) -> Deferre
     .map_err(move |failure| if failure.is::<Elapsed>() { late.into() } else { failure });
     flow(async move {
         let stream = connected.await?;
-        let peer = stream.peer_addr()?;
+        let closed = |error: BodyError| {
+            let kind = ClientErrorKind::Closed;
+            Failure::from(ClientError::new(kind, Some(&asked), Some(error)))
+        };
+        let peer = stream.peer_addr().map_err(|error| closed(error.into()))?;
         alive::watch(&stream, options.upload);
         let line = Line::new(stream);
         let pace = Pace::begin(line.clone());
         let io = Paced::new(Io::new(line.clone()), pace.clone());
-        let (sender, connection) = http1::handshake(io).await?;
+        let (sender, connection) =
+            http1::handshake(io).await.map_err(|error| closed(error.into()))?;
         // Until somebody leases it.
         let is_idle = Rc::new(Cell::new(true));
         let (was_idle, home) = (is_idle.clone(), route.clone());

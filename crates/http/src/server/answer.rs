@@ -83,8 +83,9 @@ where
     Ok(response.map(|body| {
         Body::wrap(Watched::new(body, None, move |end| {
             match end {
-                BodyEnd::Whole | BodyEnd::Broken => hung_up.answer(),
-                BodyEnd::Dropped => hung_up.go(),
+                BodyEnd::Whole => hung_up.answer(),
+                // Cut, the client has not got it whole, and never will.
+                BodyEnd::Broken | BodyEnd::Dropped => hung_up.go(),
             }
             client.ended();
         }))
