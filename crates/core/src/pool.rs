@@ -97,6 +97,44 @@ impl<C: 'static> Pool<C> {
         d
     }
 
+    /// Leases one that is made for it, though others may be idle: for whoever has just met one that
+    /// was of no use. In a pool that is full the oldest idle one is closed for it; where none is idle,
+    /// it waits as [`Pool::lease`] does, for whichever comes.
+    ///
+    /// Fails with what `connect` fails with.
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use thence_core::{Deferred, Pool};
+    ///
+    /// let dialled = Cell::new(0);
+    /// let pool = Pool::new(4, move || Deferred::ok(dialled.replace(dialled.get() + 1)));
+    /// pool.lease().map(|lease| lease.give_back()).report();
+    /// pool.lease_new().map(|lease| assert_eq!(*lease, 1)).report();
+    /// assert_eq!(pool.idle(), 1); // the other is where it was
+    /// ```
+    #[track_caller]
+    pub fn lease_new(&self) -> Deferred<Lease<C>> {
+        if self.0.open.get() < self.0.max {
+            self.0.open.set(self.0.open.get() + 1);
+        } else {
+            // The new one takes its place, whatever its drop asks of this pool.
+            let oldest = self.0.idle.borrow_mut().pop_front();
+            let Some(oldest) = oldest else { return self.lease() };
+            let_go(oldest);
+        }
+        let (home, pool) = (self.0.clone(), self.0.clone());
+        let made = Deferred::<(), Failure>::ok(()).and_then(move |()| (pool.connect)());
+        made.then(move |outcome| {
+            if let Outcome::Ok(thing) = outcome {
+                return Deferred::ok(Lease { thing: Some(thing), pool: Rc::downgrade(&home) });
+            }
+            home.open.set(home.open.get() - 1);
+            serve(&home);
+            Deferred::ended(outcome.map(|_| unreachable!("the value was taken above")))
+        })
+    }
+
     /// How many are idle.
     ///
     /// ```

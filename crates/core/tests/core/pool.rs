@@ -304,3 +304,59 @@ fn a_hundred_thousand_waiters_are_served_one_after_the_other() {
         assert_eq!((pool.idle(), pool.waiting()), (1, 0));
     });
 }
+
+fn take_new(pool: &Pool<u32>) -> Lease<u32> {
+    let cell = Cell::new();
+    let kept = cell.clone();
+    pool.lease_new().map(move |lease| kept.put(lease)).report();
+    cell.take().unwrap()
+}
+
+#[test]
+fn a_new_one_is_made_beside_those_that_idle_or_in_the_place_of_the_oldest() {
+    checked(|_| {
+        let (pool, made) = numbered(3);
+        let held = [take(&pool), take(&pool)];
+        held.into_iter().for_each(Lease::give_back);
+        let third = take_new(&pool);
+        assert_eq!((*third, pool.open(), pool.idle()), (3, 3, 2));
+        let fourth = take_new(&pool);
+        assert_eq!((*fourth, pool.open(), pool.idle()), (4, 3, 1), "the first was closed");
+        assert_eq!(*take(&pool), 2);
+        assert_eq!((made.get(), pool.open()), (4, 2));
+        drop((third, fourth));
+        assert_eq!((pool.open(), pool.idle()), (0, 0));
+    });
+}
+
+#[test]
+fn where_none_idles_and_there_may_be_no_more_a_new_one_is_the_next_that_comes() {
+    checked(|_| {
+        let (pool, _) = numbered(1);
+        let held = take(&pool);
+        let waits = pool.lease_new();
+        assert_eq!((waits.is_ready(), pool.waiting()), (false, 1));
+        held.give_back();
+        let got = Cell::new();
+        let kept = got.clone();
+        waits.map(move |lease| kept.put(*lease)).report();
+        assert_eq!(got.take(), Some(1));
+        assert_eq!(pool.open(), 0);
+    });
+}
+
+#[test]
+fn a_new_one_that_comes_to_nothing_makes_room() {
+    checked(|_| {
+        let (trigger, connection) = Deferred::<u32>::new();
+        let ways = std::cell::RefCell::new(vec![connection, Deferred::err(Failure::msg("no"))]);
+        let pool = Pool::new(1, move || ways.borrow_mut().pop().unwrap());
+        assert_eq!(outcome_of(pool.lease_new().map(|lease| *lease)).take().unwrap(), "err no");
+        assert_eq!(pool.open(), 0);
+        // Left while it is made: it is closed when it is there.
+        drop(pool.lease_new());
+        assert_eq!(pool.open(), 1);
+        trigger.fire(7);
+        assert_eq!((pool.open(), pool.idle()), (0, 0));
+    });
+}

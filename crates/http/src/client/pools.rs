@@ -32,12 +32,12 @@ pub(super) struct Pools {
 impl Pools {
     pub(super) fn lease(&self, to: Destination, options: ClientOptions) -> Deferred<Connection> {
         let route = self.route(&to, options);
-        flow(async move { Ok(Connection::new(route.lease().await?, to, options)) })
+        flow(async move { Ok(Connection::new(route.lease(Which::Any).await?, to, options)) })
     }
 
     pub(super) fn fresh(&self, to: Destination, options: ClientOptions) -> Deferred<Connection> {
-        self.route(&to, options).pool.retain(|_| false);
-        self.lease(to, options)
+        let route = self.route(&to, options);
+        flow(async move { Ok(Connection::new(route.lease(Which::New).await?, to, options)) })
     }
 
     pub(super) fn idle(&self) -> usize {
@@ -71,6 +71,13 @@ impl Pools {
     }
 }
 
+/// Which connection somebody wants.
+#[derive(Clone, Copy)]
+enum Which {
+    Any,
+    New,
+}
+
 /// The way to a destination: its connections, and the time of those that idle.
 pub(super) struct Route {
     to: Destination,
@@ -99,10 +106,10 @@ impl Route {
         })
     }
 
-    async fn lease(&self) -> Result<Lease<Wire>, Failure> {
+    async fn lease(&self, which: Which) -> Result<Lease<Wire>, Failure> {
         let asked = now();
         loop {
-            let mut lease = self.turn().await?;
+            let mut lease = self.turn(which).await?;
             lease.is_idle.set(false);
             let is_new = lease.answers.get() == 0 && lease.idle_since >= asked;
             if !is_new && self.is_stale(&lease) {
@@ -123,9 +130,12 @@ impl Route {
 
     /// A connection, or a place in the line for one, which is left after as long as a connection may
     /// take to be made.
-    fn turn(&self) -> Deferred<Lease<Wire>> {
+    fn turn(&self, which: Which) -> Deferred<Lease<Wire>> {
         let is_full = self.pool.idle() == 0 && self.pool.open() >= self.options.connections;
-        let lease = self.pool.lease();
+        let lease = match which {
+            Which::Any => self.pool.lease(),
+            Which::New => self.pool.lease_new(),
+        };
         if !is_full {
             return lease;
         }
