@@ -5,7 +5,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::json;
 
-use crate::forward::{headers::REQUEST_ID, rewrite::Unsafe};
+use crate::{
+    forward::{headers::REQUEST_ID, rewrite::Unsafe},
+    session::Cookie,
+};
 
 /// Why the gateway answers instead of the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -157,8 +160,7 @@ impl Refusal {
                 fields.insert(header::ALLOW, HeaderValue::from_static(METHODS));
             }
             StatusCode::UNAUTHORIZED => {
-                let challenge = HeaderValue::from_static(CHALLENGE);
-                fields.insert(header::WWW_AUTHENTICATE, challenge);
+                fields.insert(header::WWW_AUTHENTICATE, challenge(Cookie::Plain));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 fields.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -201,6 +203,14 @@ impl From<Unsafe> for Refusal {
     }
 }
 
+/// How a client proves who it is (rule 68).
+pub fn challenge(cookie: Cookie) -> HeaderValue {
+    HeaderValue::from_static(match cookie {
+        Cookie::Plain => "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"",
+        Cookie::Secure => "Cookie realm=\"thence-gate\", cookie-name=\"__Host-sessionId\"",
+    })
+}
+
 /// Whether `Accept` likes HTML better than JSON. Who says nothing, or `*/*`, gets JSON.
 fn prefers_html(client: &HeaderMap) -> bool {
     let (mut html, mut json) = (0, 0);
@@ -230,7 +240,6 @@ fn weight(parameter: &str) -> Option<u32> {
 
 /// What a client of this gateway may use, and more: methods we do not know pass (rule 10).
 pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
-const CHALLENGE: &str = "Cookie realm=\"thence-gate\", cookie-name=\"sessionId\"";
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@ use thence::{
 };
 
 use crate::{
-    answer::{METHODS, Refusal},
+    answer::{self, METHODS, Refusal},
     cut::Switch,
     denied::Denied,
     door::{Door, Turned},
@@ -252,11 +252,18 @@ impl Gate {
             if refusal != Refusal::StoreDown {
                 self.metrics.upstream_failure(refusal);
             }
-            let id = visit.request_id();
-            let said = failure.without_backtrace();
-            tracing::warn!(request_id = id, "{}: {said}", refusal.word());
+            // Of an outage one is as good as ten thousand, and each request has its own line.
+            if let Some(unsaid) = self.metrics.failure_is_said(refusal) {
+                let (id, said) = (visit.request_id(), failure.without_backtrace());
+                tracing::warn!(request_id = id, unsaid, "{}: {said}", refusal.word());
+            }
         }
-        refuse(refusal, visit)
+        let mut answer = refuse(refusal, visit);
+        if answer.status() == StatusCode::UNAUTHORIZED {
+            let challenge = answer::challenge(self.sessions.cookie());
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        answer
     }
 
     /// The chain did not come to its end: the client left, the drain's time is up, or a step

@@ -7,8 +7,10 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     fmt::Write as _,
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+use thence::now;
 
 use crate::{answer::Refusal, session::Stamp};
 
@@ -77,6 +79,8 @@ pub struct Metrics {
     lookups: RefCell<BTreeMap<Lookup, u64>>,
     lookup_seconds: Histogram,
     upstream_failures: RefCell<BTreeMap<Refusal, u64>>,
+    /// When a failure of a kind was logged last, and how many were not since.
+    said: RefCell<BTreeMap<Refusal, (Instant, u64)>>,
     retries: Cell<u64>,
     /// Requests being served now; the bound is the gateway's affair.
     pub in_flight: Cell<usize>,
@@ -84,6 +88,8 @@ pub struct Metrics {
     pub left_behind: Cell<usize>,
     /// Requests that the end of the drain cut.
     pub cut: Cell<u64>,
+    /// When the drain cuts what is left, once it has begun.
+    pub drain_ends: Cell<Option<Instant>>,
     /// Look-ups that wait for the session store.
     pub worker_queue: Cell<usize>,
     /// Rows whose idle clock was moved.
@@ -103,6 +109,11 @@ impl Metrics {
         self.request_seconds.observe(took);
     }
 
+    /// Whether what ends now ends because the drain's time is up.
+    pub fn is_drain_over(&self) -> bool {
+        self.drain_ends.get().is_some_and(|ends| now() + A_MOMENT >= ends)
+    }
+
     /// A look-up has ended; `took` is for those that asked the store.
     pub fn lookup(&self, result: Lookup, took: Option<Duration>) {
         *self.lookups.borrow_mut().entry(result).or_default() += 1;
@@ -114,6 +125,20 @@ impl Metrics {
     /// The upstream failed a request.
     pub fn upstream_failure(&self, kind: Refusal) {
         *self.upstream_failures.borrow_mut().entry(kind).or_default() += 1;
+    }
+
+    /// Whether a failure of this kind is to be logged, at most one a second; then, how many were not
+    /// since the last.
+    pub fn failure_is_said(&self, kind: Refusal) -> Option<u64> {
+        let (mut said, now) = (self.said.borrow_mut(), now());
+        let before = said.get_mut(&kind);
+        if let Some((last, unsaid)) = before
+            && now.saturating_duration_since(*last) < SAY_EVERY
+        {
+            *unsaid += 1;
+            return None;
+        }
+        Some(said.insert(kind, (now, 0)).map_or(0, |(_, unsaid)| unsaid))
     }
 
     /// A request was sent again, on a fresh connection (rule 66).
@@ -274,6 +299,9 @@ impl Page {
     }
 }
 
+const SAY_EVERY: Duration = Duration::from_secs(1);
+/// The reactor's drain began a little before ours was noticed.
+const A_MOMENT: Duration = Duration::from_millis(100);
 /// There is one route until there is a configuration file.
 const ROUTE: &str = "/";
 /// Bounds in microseconds, and in seconds as Prometheus wants them written.
@@ -297,6 +325,19 @@ const BOUNDS: [(u64, &str); 14] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_failure_of_a_kind_is_said_a_second_and_how_many_were_not() {
+        let world = thence::driver::manual::Manual::new();
+        let _reactor = thence::Reactor::builder().driver(world.clone()).build().unwrap();
+        let metrics = Metrics::default();
+        let ask = |kind| metrics.failure_is_said(kind);
+        assert_eq!(ask(Refusal::UpstreamRefused), Some(0));
+        assert_eq!((ask(Refusal::UpstreamRefused), ask(Refusal::UpstreamRefused)), (None, None));
+        assert_eq!(ask(Refusal::StoreDown), Some(0), "another kind");
+        world.advance(SAY_EVERY);
+        assert_eq!(ask(Refusal::UpstreamRefused), Some(2));
+    }
 
     #[test]
     fn requests_are_counted_by_code_and_outcome() {

@@ -13,6 +13,7 @@ use std::{
 use thence::{
     Failure, Never, Reactor, Report, draining,
     http::{Request, Server},
+    now,
     reactor::net::tls::Certificates,
     set_failure_hook,
 };
@@ -79,7 +80,11 @@ fn run(asked: Serve, log: &LogWriter) -> Result<Exit, Trouble> {
         signals,
         started: started.clone(),
     };
-    match reactor.run(main(listening)) {
+    let ended = reactor.run(main(listening));
+    // What is dropped with the reactor was cut by its end.
+    metrics.drain_ends.set(Some(now()));
+    drop(reactor);
+    match ended {
         Ok(()) if metrics.cut.get() > 0 || metrics.in_flight.get() > 0 => Ok(Exit::Unclean),
         Ok(()) => Ok(Exit::Done),
         // Only a second signal ends a gateway that had started in another way than well.
@@ -105,6 +110,7 @@ struct Listening {
 }
 
 async fn main(with: Listening) -> Result<(), Failure> {
+    let counting = with.metrics.clone();
     let Listening { asked, store, certificates, limits, metrics, log, signals, started } = with;
     let is_log_a_file = asked.log.is_some();
     let is_demo = asked.to.is_none();
@@ -183,6 +189,7 @@ async fn main(with: Listening) -> Result<(), Failure> {
     upstream.look();
     draining().await;
     is_draining.set(true);
+    counting.drain_ends.set(Some(now() + limits.drain));
     sessions.stop();
     tracing::info!("draining");
     sessions.keep_house_until(serving.ended());

@@ -267,6 +267,12 @@ impl Visit {
 
     /// Its answer's body came to an end. Writes the line, once.
     pub fn relayed(&self, status: StatusCode, ending: Ending) {
+        if ending != Ending::Finished && !self.left.get() && self.metrics.is_drain_over() {
+            // Neither the client nor the upstream is to blame.
+            self.cut_off();
+            self.refused(Refusal::Draining.word());
+            return self.write(status.as_u16(), Outcome::Cancelled);
+        }
         let outcome = match ending {
             Ending::Finished | Ending::Broken => Outcome::Finished,
             Ending::Cancelled => Outcome::Cancelled,
@@ -446,6 +452,24 @@ mod tests {
         visit.ended(StatusCode::SERVICE_UNAVAILABLE);
         assert!(counted(&metrics, 503, "cancelled"));
         assert_eq!(metrics.cut.get(), 1);
+    }
+
+    #[test]
+    fn an_answer_that_the_drain_cuts_is_nobody_elses_fault() {
+        for ending in [Ending::Cancelled, Ending::Broken, Ending::Drained] {
+            let (visit, metrics) = visit(&Method::GET);
+            visit.sent();
+            visit.answering(StatusCode::OK);
+            metrics.drain_ends.set(Some(now()));
+            visit.relayed(StatusCode::OK, ending);
+            assert!(counted(&metrics, 200, "cancelled"), "{ending:?}");
+            assert_eq!(metrics.cut.get(), 1);
+        }
+        let (visit, metrics) = visit(&Method::GET);
+        metrics.drain_ends.set(Some(now()));
+        visit.answering(StatusCode::OK);
+        visit.relayed(StatusCode::OK, Ending::Finished);
+        assert_eq!(metrics.cut.get(), 0);
     }
 
     #[test]

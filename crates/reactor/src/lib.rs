@@ -91,7 +91,7 @@ pub use self::{
     every::{Every, every},
     offload::{QueueFull, offload, offload_when_free},
     reactor::{Builder, Handle, Live, Reactor},
-    run::run,
+    run::{has_reactor, run},
     signals::{Signal, signal},
     sleep::{Sleep, sleep, sleep_until},
     testing::test,

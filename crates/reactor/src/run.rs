@@ -6,6 +6,7 @@ use thence_core::{Failure, Outcome, Stop, flow, hosting};
 
 use crate::{
     drain::{Drained, Why},
+    hub::Hub,
     reactor::Reactor,
     signals::{Signal, SignalSource},
     time::later,
@@ -42,6 +43,21 @@ pub fn run<T: 'static>(
     main: impl Future<Output = Result<T, Failure>> + 'static,
 ) -> Result<T, Failure> {
     Reactor::builder().build()?.run(main)
+}
+
+/// Whether this thread has a reactor, which timers, sockets and the pool need. What is woken while one
+/// is dropped finds none any more.
+///
+/// ```
+/// assert!(!thence_reactor::has_reactor());
+/// thence_reactor::run(async {
+///     assert!(thence_reactor::has_reactor());
+///     Ok(())
+/// })
+/// .unwrap();
+/// ```
+pub fn has_reactor() -> bool {
+    Hub::try_current().is_some()
 }
 
 impl Reactor {

@@ -77,6 +77,11 @@ impl Sessions {
         }
     }
 
+    /// The cookie that proves a session here.
+    pub fn cookie(&self) -> Cookie {
+        self.cookie
+    }
+
     /// The session a request's cookie proves. The row is read on the pool; a request without a
     /// cookie, or with one we did not sign, asks nobody (S1, S11).
     pub fn of_cookie(self: &Rc<Self>, headers: &HeaderMap) -> Deferred<Session, Denied> {

@@ -67,6 +67,23 @@ fn a_stream_of_a_session_that_ends_during_the_drain_is_cut_and_the_drain_is_over
 }
 
 #[test]
+fn a_second_signal_ends_a_stream_without_a_fault() {
+    let upstream = Upstream::start(|stream, _| events(stream));
+    let mut gate = Gate::before(upstream.address, &[]);
+    let mut client = gate.client();
+    client.send(get(&gate.cookie("42")));
+    client.has_come("data: x");
+    gate.signal("TERM");
+    gate.log.wait_for(1, |line| line["message"] == "draining");
+    gate.signal("TERM");
+    assert_eq!(gate.wait().code(), Some(2));
+    let line = &gate.access(1)[0];
+    assert_eq!((&line["outcome"], &line["refused"]), (&"cancelled".into(), &"draining".into()));
+    let panics = gate.log.all().iter().filter(|line| line.to_string().contains("panic")).count();
+    assert_eq!(panics, 0);
+}
+
+#[test]
 fn a_stream_whose_client_reads_nothing_is_cut_at_the_upstream() {
     let upstream = Upstream::start(|stream, _| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 90000000\r\n\r\n");

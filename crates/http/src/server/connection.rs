@@ -12,7 +12,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use thence_core::{Deferred, Failure, IntoDeferred, flow};
 use thence_reactor::net::TcpStream;
-use thence_reactor::{after, now};
+use thence_reactor::{after, has_reactor, now};
 
 use super::answer::answer;
 use super::door::Door;
@@ -137,6 +137,9 @@ where
         let mut half_closed = HalfClosed::default();
         let mut asking = Asking::default();
         let served = poll_fn(|cx| {
+            if !has_reactor() {
+                return Poll::Ready(Served::Left("its reactor has ended"));
+            }
             let mut polled = Pin::new(&mut *connection).poll(cx);
             // After that: a request that is here already is answered.
             if polled.is_pending() && !is_ending && over.is_told(cx) {

@@ -10,7 +10,7 @@ use std::time::Instant;
 use thence_core::{Deferred, Never, Outcome};
 use thence_reactor::net::Transport;
 use thence_reactor::net::tls::{TlsServer, TlsVersion};
-use thence_reactor::sleep_until;
+use thence_reactor::{has_reactor, sleep_until};
 
 use crate::io::Line;
 
@@ -58,6 +58,9 @@ impl Over {
 /// The first of the bytes that come next, which stay where they are. None when there will be none,
 /// when none came until `deadline`, and when the connection's time is up.
 pub(super) async fn next(line: &Line, deadline: Instant, over: &mut Over) -> Option<u8> {
+    if !has_reactor() {
+        return None;
+    }
     let mut late = sleep_until(deadline);
     poll_fn(|cx| {
         let mut first = None;

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use thence_reactor::{Sleep, now, sleep};
+use thence_reactor::{Sleep, has_reactor, now, sleep};
 
 use super::opening::Over;
 use super::seat::Seat;
@@ -127,8 +127,14 @@ impl Asking {
 /// that nobody read resets it, and an answer that is still on its way is lost with it (rule 27).
 /// It ends sooner when somebody else needs the place.
 pub(super) async fn linger(line: &Line, limit: Duration, seat: &Seat, over: &mut Over) {
+    if !has_reactor() {
+        return;
+    }
     let mut patience = Patience::new(limit);
     let is_out = poll_fn(|cx| {
+        if !has_reactor() {
+            return Poll::Ready(false);
+        }
         if let Poll::Ready(end) = line.stream.poll_shutdown(cx) {
             return Poll::Ready(end.is_ok());
         }
