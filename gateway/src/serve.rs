@@ -158,7 +158,8 @@ async fn main(with: Listening) -> Result<(), Failure> {
         door: door.clone(),
     };
     let admin_address = admin_server.local_addr();
-    admin_server.serve(move |request: Request| admin.respond(&request));
+    // Descriptors are for clients: nobody needs many connections there.
+    admin_server.max_connections(ADMINS).serve(move |request: Request| admin.respond(&request));
     let mut server = server
         .head_deadline(limits.request_head)
         .body_timeout(limits.body_idle)
@@ -266,4 +267,5 @@ fn cannot_run(failure: &Failure) -> Trouble {
     )
 }
 
+const ADMINS: usize = 32;
 const LOG_PATIENCE: Duration = Duration::from_secs(1);

@@ -96,9 +96,10 @@ impl Decoded {
         self.0.iter().any(|byte| bytes.contains(byte))
     }
 
-    /// `..`, also with parameters behind it, and with what some servers trim, stop at or leave out.
+    /// `..`, also with parameters behind it, at what some servers take for the end of the path, and
+    /// with what some trim or leave out.
     fn is_step_up(&self) -> bool {
-        let name = self.0.split(|byte| *byte == b';').next().unwrap_or_default();
+        let name = self.0.split(|byte| b";?#\0".contains(byte)).next().unwrap_or_default();
         let mut seen = name.iter().filter(|byte| byte.is_ascii_graphic());
         seen.next() == Some(&b'.') && seen.next() == Some(&b'.') && seen.next().is_none()
     }

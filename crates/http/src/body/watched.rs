@@ -15,6 +15,8 @@ pub(crate) struct Watched<F: FnMut(BodyEnd)> {
     passed: u64,
     expected: Option<u64>,
     tell: Option<F>,
+    /// An error that has come and is handed on when it is asked for again.
+    held: Option<BodyError>,
 }
 
 /// How a watched body has ended.
@@ -28,7 +30,7 @@ pub(crate) enum BodyEnd {
 impl<F: FnMut(BodyEnd)> Watched<F> {
     pub(crate) fn new(body: Body, expected: Option<u64>, tell: F) -> Self {
         let expected = expected.or(http_body::Body::size_hint(&body).exact());
-        let mut watched = Self { body, passed: 0, expected, tell: Some(tell) };
+        let mut watched = Self { body, passed: 0, expected, tell: Some(tell), held: None };
         if http_body::Body::is_end_stream(&watched.body) {
             watched.tell(BodyEnd::Whole);
         }
@@ -51,10 +53,21 @@ impl<F: FnMut(BodyEnd) + Unpin> http_body::Body for Watched<F> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
+        if let Some(error) = this.held.take() {
+            this.tell(BodyEnd::Broken);
+            return Poll::Ready(Some(Err(error)));
+        }
         let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        if let Some(Err(error)) = frame {
+            // hyper closes at once, over a head that it has not sent: the other side would see no
+            // answer where there was one that broke off. Meanwhile it sends.
+            this.held = Some(error);
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         match &frame {
             None => this.tell(BodyEnd::Whole),
-            Some(Err(_)) => this.tell(BodyEnd::Broken),
+            Some(Err(_)) => {}
             Some(Ok(frame)) => {
                 this.passed += frame.data_ref().map_or(0, |data| data.len() as u64);
                 if this.body.is_end_stream() {

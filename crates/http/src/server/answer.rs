@@ -15,7 +15,7 @@ use thence_core::{Deferred, Failure, IntoDeferred, Never, Outcome};
 
 use super::connection::Client;
 use super::upload::Upload;
-use super::{ConnectionRef, HungUp, Interim, Options, Request, Response, Shared, host};
+use super::{ConnectionRef, HungUp, Interim, Options, Request, Response, Shared, coding, host};
 use crate::body::{
     Body, BodyEnd, BodyError, BodyFault, BodyFaultKind, Measured, Watched, stated_length,
 };
@@ -36,6 +36,9 @@ where
     client.rest.request();
     if let Some(fault) = host::fault(&request) {
         return Ok(refuse(StatusCode::BAD_REQUEST, fault));
+    }
+    if let Some((status, fault)) = coding::fault(&request) {
+        return Ok(refuse(status, fault));
     }
     client.rest.begin();
     let hung_up = HungUp::default();
@@ -68,7 +71,8 @@ where
     let Some(mut response) = work.await else { return Err(Closed) };
 
     // What a client sends after CONNECT is not HTTP (RFC 9110 §9.3.6).
-    if !upload.ends().await || shared.is_closing.get() || is_connect {
+    // A server that closes has no second to wait for the rest of an upload.
+    if shared.is_closing.get() || is_connect || !upload.ends().await {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     client.is_answering.set(true);

@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::rc::{Rc, Weak};
 
-use http::header::{CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode};
 
 use crate::io::Line;
@@ -61,7 +61,9 @@ impl Interim {
         let reason = status.canonical_reason().unwrap_or_default();
         let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).into_bytes();
         for (name, value) in headers {
-            if [CONNECTION, CONTENT_LENGTH, TRAILER, TRANSFER_ENCODING, UPGRADE].contains(name) {
+            let is_framing = [CONNECTION, CONTENT_LENGTH, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
+                .contains(name);
+            if is_framing || matches!(name.as_str(), "keep-alive" | "proxy-connection") {
                 continue;
             }
             for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {

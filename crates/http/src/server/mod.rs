@@ -1,6 +1,7 @@
 //! The server: connections, and handlers that run to their end.
 
 mod answer;
+mod coding;
 mod connection;
 mod door;
 mod host;
@@ -150,7 +151,8 @@ impl Server {
     /// said.
     ///
     /// Such a client looks the same as one that has left, until something is sent to it. Its handler
-    /// is told that it may have left ([`Request::hung_up`]), the answer is sent all the same, and
+    /// is told that it may have left ([`Request::hung_up`]); one that knows HTTP/1.1 is sent a 102
+    /// now and then, at which one that has left resets its connection. The answer is sent, and
     /// when the answer pauses for a second the connection is cut. Otherwise it is cut at once.
     pub fn half_close(mut self, is_served: bool) -> Self {
         self.options.half_close = is_served;

@@ -97,3 +97,22 @@ fn a_connect_that_is_answered_closes_its_connection() {
     assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     assert!(was_asked && is_closed);
 }
+
+#[test]
+fn a_request_whose_body_is_coded_in_a_way_that_nobody_undoes_is_refused() {
+    let mut world = World::new();
+    let server = world.server(|server| server);
+    for (fields, status) in [
+        ("Transfer-Encoding: chunked", "200"),
+        ("Transfer-Encoding: Chunked", "200"),
+        ("Transfer-Encoding: gzip, chunked", "501"),
+        ("Transfer-Encoding: identity\r\nTransfer-Encoding: chunked", "501"),
+        ("Transfer-Encoding: chunked, chunked", "501"),
+        ("Transfer-Encoding: chunked, gzip", "400"),
+    ] {
+        let peer = world.connect(&server);
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n\r\n0\r\n\r\n");
+        let heard = world.tell(&peer, &head);
+        assert_eq!(heard.get(9..12), Some(status), "{fields}: {heard}");
+    }
+}

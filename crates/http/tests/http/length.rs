@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use thence_core::{Deferred, flow};
 use thence_http::{Body, Request, Response};
 
-use crate::common::world::{World, whole};
+use crate::common::world::{ASK, World, secs, whole};
 
 fn streamed(chunks: &[&'static str]) -> Body {
     let (mut sender, body) = Body::channel(1024);
@@ -181,4 +181,19 @@ fn who_writes_on_after_the_last_byte_is_told_that_nobody_reads() {
     assert!(sender.reader_left());
     flow(async move { sender.send("more").await }).report();
     assert_eq!(world.reports(), ["nobody reads this body any more"]);
+}
+
+#[test]
+fn an_answer_that_breaks_off_at_once_is_seen_to_have_begun() {
+    let mut world = World::new();
+    let server = world.serve(|_: Request| {
+        let (sender, body) = Body::channel(10);
+        sender.fail("the disk is gone");
+        Deferred::ok(Response::new(body))
+    });
+    let peer = world.connect(&server);
+    let heard = world.tell(&peer, ASK);
+    assert!(heard.starts_with("HTTP/1.1 200 ") && !heard.contains("0\r\n\r\n"), "{heard}");
+    world.pass(secs(2));
+    assert!(peer.is_at_end() || peer.is_reset());
 }
