@@ -120,7 +120,8 @@ impl Door {
                     self.log();
                 }
                 // Who is too young now may be old enough then.
-                later.reset(self.table.borrow().next_look());
+                let next = leaves.as_ref().map(|(_, until)| *until);
+                later.reset(next.unwrap_or_else(|| self.table.borrow().next_look()));
                 if Pin::new(&mut later).poll(cx).is_pending() {
                     return Poll::Pending;
                 }
