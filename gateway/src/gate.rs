@@ -101,7 +101,7 @@ impl Gate {
                 Ok(match outcome {
                     // However what it had begun came to its end.
                     _ if answering.has_lost_its_session() => {
-                        refuse(Refusal::SessionEnded, &answering)
+                        gate.upstream_request_failure(Refusal::SessionEnded.into(), &answering)
                     }
                     Outcome::Ok(answer) => gate.upstream_request_success(answer, &answering),
                     Outcome::Err(denied) => gate.upstream_request_failure(denied, &answering),

@@ -179,7 +179,7 @@ impl Seat {
 
     /// Whether it is about to leave, and not kept by a request that was here already.
     pub(super) fn is_leaving(&self) -> bool {
-        self.is_evicted.get() && !self.rest.is_under_way()
+        self.is_evicted.get() && (!self.rest.is_under_way() || self.rest.stuck_since().is_some())
     }
 
     pub(super) fn is_evicted(&self) -> bool {
