@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use thence::{DeferredExt as _, flow};
+use thence::{DeferredExt as _, flow, has_reactor};
 
 /// How a relayed body ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,8 @@ impl<B: Body<Data = Bytes> + Unpin + 'static> Body for Relayed<B> {
 impl<B: Body<Data = Bytes> + Unpin + 'static> Drop for Relayed<B> {
     fn drop(&mut self) {
         let (Some(inner), Some(told)) = (self.inner.take(), self.told.take()) else { return };
-        if self.safe {
+        // With the reactor gone there is nothing left to read it by.
+        if self.safe || !has_reactor() {
             drop(inner);
             told(Ending::Cancelled);
         } else {

@@ -81,11 +81,13 @@ fn run(asked: Serve, log: &LogWriter) -> Result<Exit, Trouble> {
         started: started.clone(),
     };
     let ended = reactor.run(main(listening));
+    let is_clean = || metrics.cut.get() == 0 && metrics.in_flight.get() == 0;
+    let was_clean = is_clean();
     // What is dropped with the reactor was cut by its end.
     metrics.drain_ends.set(Some(now()));
     drop(reactor);
     match ended {
-        Ok(()) if metrics.cut.get() > 0 || metrics.in_flight.get() > 0 => Ok(Exit::Unclean),
+        Ok(()) if !was_clean || !is_clean() => Ok(Exit::Unclean),
         Ok(()) => Ok(Exit::Done),
         // Only a second signal ends a gateway that had started in another way than well.
         Err(failure) if started.get() => {

@@ -152,6 +152,7 @@ fn a_request_on_tls_is_one_with_a_host_cookie() {
     let plain = cookie.replace("__Host-", "");
     let answer = client.ask("app.test", &plain).unwrap();
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+    assert!(answer.contains("cookie-name=\"__Host-sessionId\""), "{answer}");
 }
 
 #[test]

@@ -142,16 +142,19 @@ where
             }
             let mut polled = Pin::new(&mut *connection).poll(cx);
             // After that: a request that is here already is answered.
-            if polled.is_pending() && !is_ending && over.is_told(cx) {
-                is_ending = true;
-                if client.seat.is_evicted() && client.rest.stuck_since().is_some() {
+            if polled.is_pending() && over.is_told(cx) {
+                // Also when it was told before: its place may be wanted only now.
+                if client.seat.is_evicted() && client.seat.is_stuck() {
                     return Poll::Ready(Served::Left("its client keeps it waiting"));
                 }
                 if client.seat.is_evicted() && !client.rest.is_under_way() {
                     return Poll::Ready(Served::Ended(Ok(())));
                 }
-                Pin::new(&mut *connection).graceful_shutdown();
-                polled = Pin::new(&mut *connection).poll(cx);
+                if !is_ending {
+                    is_ending = true;
+                    Pin::new(&mut *connection).graceful_shutdown();
+                    polled = Pin::new(&mut *connection).poll(cx);
+                }
             }
             if let Poll::Ready(served) = polled {
                 return Poll::Ready(Served::Ended(served));

@@ -20,7 +20,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use thence_core::{Never, Trigger};
-use thence_reactor::{now, sleep};
+use thence_reactor::{has_reactor, now, sleep};
 
 use super::seat::{Flight, Seat, Standing};
 
@@ -32,6 +32,8 @@ pub(super) struct Door {
     shed: Cell<u64>,
     waited: Cell<u64>,
     is_waiting: Cell<bool>,
+    /// Whether somebody has come who has no place yet.
+    is_at_door: Cell<bool>,
     /// Woken when a place may have become free.
     room: Cell<Option<Waker>>,
     logged: Cell<Option<Instant>>,
@@ -69,6 +71,7 @@ impl Door {
             shed: Cell::default(),
             waited: Cell::default(),
             is_waiting: Cell::default(),
+            is_at_door: Cell::default(),
             room: Cell::default(),
             logged: Cell::default(),
         })
@@ -101,12 +104,13 @@ impl Door {
         if self.len() < self.places {
             return;
         }
+        self.is_at_door.set(true);
         let mut waiting = Waiting { door: self, is_one: false };
         let mut leaves: Option<(Rc<Seat>, Instant)> = None;
         let mut later = sleep(Duration::ZERO);
         poll_fn(|cx| {
             loop {
-                if self.len() < self.places {
+                if self.len() < self.places || !has_reactor() {
                     return Poll::Ready(());
                 }
                 self.room.set(Some(cx.waker().clone()));
@@ -175,7 +179,12 @@ impl Door {
         self.waited.get()
     }
 
-    /// Whether somebody stands at the door.
+    /// Whether somebody has come who has no place yet.
+    pub(super) fn is_at_door(&self) -> bool {
+        self.is_at_door.get()
+    }
+
+    /// Whether there is nobody to close for whoever has come.
     pub(super) fn is_waiting(&self) -> bool {
         self.is_waiting.get()
     }
@@ -307,7 +316,7 @@ impl Table {
     }
 }
 
-/// Counts somebody who waits, and tells when that is over, however it is.
+/// Somebody who has come; counts them if they have to wait, and tells when that is over, however.
 struct Waiting<'a> {
     door: &'a Door,
     is_one: bool,
@@ -325,6 +334,7 @@ impl Waiting<'_> {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.door.is_waiting.set(false);
+        self.door.is_at_door.set(false);
     }
 }
 

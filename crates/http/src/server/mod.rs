@@ -23,7 +23,7 @@ use std::time::Duration;
 use thence_core::{Canceller, Deferred, Failure, IntoDeferred, Never, Trigger, flow};
 use thence_reactor::net::TcpListener;
 use thence_reactor::net::tls::TlsServer;
-use thence_reactor::{after, draining};
+use thence_reactor::{after, draining, has_reactor};
 
 use self::door::Door;
 use self::rest::Awake;
@@ -225,6 +225,9 @@ impl Server {
                         shared.accepted.set(shared.accepted.get() + 1);
                         alive::watch(&stream, options.body);
                         shared.door.room().await;
+                        if !has_reactor() {
+                            return Ok(());
+                        }
                         connection::serve(shared.clone(), handler.clone(), stream, peer);
                     }
                     Err(failure) if !shared.is_closing.get() => {
@@ -265,7 +268,7 @@ impl ServerHandle {
             while quiet < 2 {
                 let before = shared.accepted.get();
                 after(Duration::ZERO).await;
-                match (shared.accepted.get() == before, shared.door.is_waiting()) {
+                match (shared.accepted.get() == before, shared.door.is_at_door()) {
                     (true, false) => quiet += 1,
                     (true, true) => after(CLOSE_AGAIN).await,
                     (false, _) => quiet = 0,

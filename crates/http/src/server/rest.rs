@@ -72,6 +72,12 @@ impl Rest {
         self.answer_waits.set(since);
     }
 
+    /// Has the connection look at what it is to do.
+    pub(super) fn wake(&self) {
+        let waker = self.waker.take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+
     /// Since when the client keeps a request from its end.
     pub(super) fn stuck_since(&self) -> Option<Instant> {
         self.upload_waits.get().or(self.answer_waits.get())
@@ -173,8 +179,7 @@ impl Awake {
         }
         for rest in due {
             rest.is_due.set(true);
-            let waker = rest.waker.take();
-            waker.into_iter().for_each(Waker::wake);
+            rest.wake();
         }
     }
 }

@@ -175,11 +175,18 @@ impl Seat {
     pub(super) fn evict(&self) {
         self.is_evicted.set(true);
         self.tell_over();
+        // It may have been told before, and wait for its client.
+        self.rest.wake();
     }
 
     /// Whether it is about to leave, and not kept by a request that was here already.
     pub(super) fn is_leaving(&self) -> bool {
-        self.is_evicted.get() && (!self.rest.is_under_way() || self.rest.stuck_since().is_some())
+        self.is_evicted.get() && (!self.rest.is_under_way() || self.is_stuck())
+    }
+
+    /// Whether its client has kept a request from its end for too long.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.rest.stuck_since().is_some_and(|since| since + STUCK <= now())
     }
 
     pub(super) fn is_evicted(&self) -> bool {

@@ -155,6 +155,59 @@ fn a_client_that_keeps_its_request_waiting_for_ten_seconds_gives_up_its_place() 
     }
 }
 
+#[test]
+fn of_several_that_keep_their_requests_waiting_one_leaves_for_one_that_comes() {
+    let mut small = Small::new(3);
+    let stuck = [(); 3].map(|()| small.connect());
+    for peer in &stuck {
+        assert_eq!(small.world.tell(peer, &format!("{POST}up")), "");
+    }
+    small.world.pass_slowly(secs(15));
+    let new = small.connect();
+    small.world.pass_slowly(secs(2));
+    assert!(small.is_served(&new));
+    assert_eq!(small.counts(), (3, 1, 0, false));
+}
+
+#[test]
+fn one_that_was_told_to_close_and_is_stuck_leaves_for_one_that_waits() {
+    let mut small = Small::new(1);
+    let first = small.connect();
+    assert_eq!(small.world.tell(&first, &format!("{POST}up")), "");
+    let second = small.connect();
+    small.server.close();
+    small.world.pass_slowly(secs(13));
+    assert!(small.is_closed(&first), "it would have 30 s if nobody needed its place");
+    drop(second);
+}
+
+#[test]
+fn a_server_that_closes_lets_in_who_came_while_another_was_leaving() {
+    let mut small = Small::new(1);
+    let first = small.connect();
+    assert!(small.is_served(&first));
+    small.world.pass_slowly(secs(2));
+    // Its request comes in the turn in which its place is wanted.
+    first.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    let at = small.server.local_addr();
+    let others = [(); 2].map(|()| small.world.manual.connect(at).unwrap());
+    for peer in &others {
+        peer.send(ASK);
+    }
+    small.world.settle();
+    small.server.close();
+    small.world.pass_slowly(Duration::from_millis(500));
+    small.answer();
+    assert!(small.world.hear(&first).ends_with("whole"));
+    drop(first);
+    for peer in others {
+        small.world.pass_slowly(secs(2));
+        let heard = small.world.hear(&peer);
+        assert!(heard.ends_with("whole"), "{heard:?}");
+        drop(peer);
+    }
+}
+
 /// It is not its client that keeps it.
 #[test]
 fn a_handler_that_takes_its_time_keeps_its_place() {
