@@ -1,6 +1,6 @@
 //! The second listener: metrics and health, for this machine only (rule 74).
 
-use std::{cell::Cell, rc::Rc};
+use std::rc::Rc;
 
 use http::{HeaderValue, Method, StatusCode, header};
 use thence::{
@@ -19,8 +19,6 @@ pub struct Admin {
     pub sessions: Rc<Sessions>,
     /// The log, of which lines may be lost.
     pub log: LogWriter,
-    /// Whether the gateway is stopping: then nobody should send it more.
-    pub draining: Rc<Cell<bool>>,
     /// Who was turned away.
     pub door: Rc<Door>,
 }
@@ -46,7 +44,8 @@ impl Admin {
         let health = self.sessions.health();
         let seen = format!("{:.1} s ago", health.age().as_secs_f64());
         let mut reasons = Vec::new();
-        if self.draining.get() {
+        // Then nobody should send it more.
+        if self.metrics.drain_ends.get().is_some() {
             reasons.push("draining".to_owned());
         }
         if let Some(trouble) = health.trouble() {

@@ -14,8 +14,6 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No Host, or more than one (rule 14): whoever reads another of them sees another request.
-    BadHost,
     /// The client's body is no body, or broke off.
     BrokenBody,
     /// The gateway is stopping.
@@ -61,9 +59,7 @@ impl Refusal {
     /// The status the client gets (rule 65).
     pub fn status(self) -> StatusCode {
         match self {
-            Self::BadHost | Self::BrokenBody | Self::TwoSessions | Self::UnsafePath => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::BrokenBody | Self::TwoSessions | Self::UnsafePath => StatusCode::BAD_REQUEST,
             Self::Fault => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -83,7 +79,6 @@ impl Refusal {
     /// A word for programs.
     pub fn word(self) -> &'static str {
         match self {
-            Self::BadHost => "bad_host",
             Self::BrokenBody => "broken_body",
             Self::Draining => "draining",
             Self::Fault => "internal",
@@ -109,7 +104,6 @@ impl Refusal {
     /// A sentence for people.
     pub fn sentence(self) -> &'static str {
         match self {
-            Self::BadHost => "The request has no Host, or more than one.",
             Self::BrokenBody => "The request's body did not come to its end.",
             Self::Draining => "The gateway is shutting down. Try again in a moment.",
             Self::Fault => "The gateway failed.",
@@ -245,8 +239,7 @@ pub const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 mod tests {
     use super::*;
 
-    const ALL: [Refusal; 20] = [
-        Refusal::BadHost,
+    const ALL: [Refusal; 19] = [
         Refusal::BrokenBody,
         Refusal::Draining,
         Refusal::Fault,

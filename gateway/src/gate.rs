@@ -135,11 +135,6 @@ impl Gate {
         if !head.uri.path().starts_with('/') {
             return Err(Refusal::UnsafePath);
         }
-        let hosts = head.headers.get_all(header::HOST).iter().count();
-        let needed = head.version == Version::HTTP_11 && head.uri.authority().is_none();
-        if hosts > 1 || (hosts == 0 && needed) {
-            return Err(Refusal::BadHost);
-        }
         if server_name.is_some_and(|name| !is_for(head, name)) {
             return Err(Refusal::Misdirected);
         }

@@ -144,7 +144,6 @@ async fn main(with: Listening) -> Result<(), Failure> {
         limits,
         door: door.clone(),
     });
-    let is_draining = Rc::new(Cell::new(false));
     signals.obey(
         certificates.clone(),
         sessions.clone(),
@@ -152,13 +151,7 @@ async fn main(with: Listening) -> Result<(), Failure> {
         is_log_a_file,
         metrics.clone(),
     );
-    let admin = Admin {
-        metrics,
-        sessions: sessions.clone(),
-        log,
-        draining: is_draining.clone(),
-        door: door.clone(),
-    };
+    let admin = Admin { metrics, sessions: sessions.clone(), log, door: door.clone() };
     let admin_address = admin_server.local_addr();
     // Descriptors are for clients: nobody needs many connections there.
     admin_server.max_connections(ADMINS).serve(move |request: Request| admin.respond(&request));
@@ -191,7 +184,6 @@ async fn main(with: Listening) -> Result<(), Failure> {
     tracing::info!(address = %address, scheme, metrics = %admin_address, "listening");
     upstream.look();
     draining().await;
-    is_draining.set(true);
     counting.drain_ends.set(Some(now() + limits.drain));
     sessions.stop();
     tracing::info!("draining");

@@ -28,8 +28,8 @@ pub(crate) enum BodyEnd {
 }
 
 impl<F: FnMut(BodyEnd)> Watched<F> {
-    pub(crate) fn new(body: Body, expected: Option<u64>, tell: F) -> Self {
-        let expected = expected.or(http_body::Body::size_hint(&body).exact());
+    pub(crate) fn new(body: Body, tell: F) -> Self {
+        let expected = http_body::Body::size_hint(&body).exact();
         let mut watched = Self { body, passed: 0, expected, tell: Some(tell), held: None };
         if http_body::Body::is_end_stream(&watched.body) {
             watched.tell(BodyEnd::Whole);

@@ -85,7 +85,7 @@ where
     }
     let client = client.clone();
     Ok(response.map(|body| {
-        Body::wrap(Watched::new(body, None, move |end| {
+        Body::wrap(Watched::new(body, move |end| {
             match end {
                 BodyEnd::Whole => hung_up.answer(),
                 // Cut, the client has not got it whole, and never will.
